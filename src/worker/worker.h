@@ -17,6 +17,13 @@ struct worker {
 	int (*run)(int argc, char **argv); /* argv[0] = name */
 };
 
+/* The workers, one a line; the table of names is in supervisor.c. */
+int module_worker(int argc, char **argv);
+int drbd_worker(int argc, char **argv);
+int dlm_worker(int argc, char **argv);
+int ocfs2_worker(int argc, char **argv);
+int share_dirs_worker(int argc, char **argv);
+
 struct worker_context {
 	const struct cluster *cluster;
 	const struct cluster_node *self;
