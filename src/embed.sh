@@ -1,0 +1,35 @@
+#!/bin/sh
+# embed.sh FILE…: prints a C file that defines embedded_files (src/config/embedded.h), holding
+# each FILE, byte for byte, sorted by name.
+
+set -eu
+LC_ALL=C
+export LC_ALL
+
+echo '#include "src/config/embedded.h"'
+echo '#include <stddef.h>'
+echo
+n=0
+table=
+for file in $(printf '%s\n' "$@" | sort); do
+	case $file in
+	*[!A-Za-z0-9@._/-]*)
+		echo "embed.sh: bad name of a file to compile in: $file" >&2
+		exit 1
+		;;
+	esac
+	# The zero at the end is not part of the file: it lets the text be used as a string.
+	echo "static const unsigned char file_${n}[] = {"
+	od -An -v -tu1 -- "$file" | sed 's/  *\([0-9][0-9]*\)/\1,/g'
+	echo '0};'
+	table="$table	{\"$file\", (const char *)file_$n, sizeof(file_$n) - 1},
+"
+	n=$((n + 1))
+done
+echo
+echo 'const struct embedded_file embedded_files[] = {'
+# C has no array of no elements; the count tells.
+printf '%s' "${table:-	{NULL, NULL, 0},
+}"
+echo '};'
+echo "const size_t embedded_file_count = $n;"
