@@ -29,7 +29,8 @@ done
 echo
 echo 'const struct embedded_file embedded_files[] = {'
 # C has no array of no elements; the count tells.
-printf '%s' "${table:-	{NULL, NULL, 0},
-}"
+[ $n -gt 0 ] || table='	{NULL, NULL, 0},
+'
+printf '%s' "$table"
 echo '};'
 echo "const size_t embedded_file_count = $n;"
