@@ -1,0 +1,36 @@
+/*
+ * Listening sockets, opened by the supervising process and kept across restarts and reloads, so that a restarting service refuses nobody.
+ * Sockets are blocking, close-on-exec, and bound even to addresses that are not here yet (IP_FREEBIND: a service address comes later).
+ */
+#ifndef SUPERVISOR_PROCESS_LISTEN_H
+#define SUPERVISOR_PROCESS_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "src/config/service.h"
+
+#define LISTEN_SOCKETS_MAX 64
+#define LISTEN_TEXT_BYTES  160 /* "unix " + the longest socket path + NUL, rounded up */
+
+/* Keyed by the text of `listen =`. A zeroed table is an empty one. */
+struct listen_table {
+	size_t count;
+	struct {
+		char text[LISTEN_TEXT_BYTES];
+		int fd;
+		bool used; /* asked for since listen_begin */
+	} socket[LISTEN_SOCKETS_MAX];
+};
+
+/*
+ * The socket of `def`, opened if it is not open yet; it belongs to the table. -1 with errno (EADDRINUSE, ENFILE when the table is full, …).
+ * A socket of a path replaces a stale one there, belongs to `owner`'s user and group, mode 0660; a path that is no socket is EEXIST.
+ */
+int listen_get(struct listen_table *table, const struct listen_def *def, const struct service_def *owner);
+
+/* On reload: begin, listen_get for every service, end: sockets that nobody asked for any more are closed. */
+void listen_begin(struct listen_table *table);
+void listen_end(struct listen_table *table);
+
+#endif
