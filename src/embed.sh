@@ -18,6 +18,10 @@ for file in $(printf '%s\n' "$@" | sort); do
 		exit 1
 		;;
 	esac
+	[ -r "$file" ] || {
+		echo "embed.sh: cannot read $file" >&2
+		exit 1
+	}
 	# The zero at the end is not part of the file: it lets the text be used as a string.
 	echo "static const unsigned char file_${n}[] = {"
 	od -An -v -tu1 -- "$file" | sed 's/  *\([0-9][0-9]*\)/\1,/g'

@@ -1,0 +1,51 @@
+#!/bin/bash
+# run.sh [NAME…]: measures, and prints what bench/README.md records. Run as: ./build.sh bench …
+#
+#   size    the program: file, sections, and what each library adds
+#   build   how long a build takes: from nothing but the static libraries, and with nothing to do
+#   all     both (the default)
+
+set -euo pipefail
+cd "$TOP"
+. "$TOP/image/packages.sh"
+
+bench_size() {
+	printf '%-44s %8d bytes\n' "build/supervisor" "$(stat -c %s "$BUILD/supervisor")"
+	size -A "$BUILD/supervisor" | awk '$2 >= 4096 { printf "    %-40s %8d bytes\n", $1, $2 }'
+	printf '%-44s %8d lines\n' "C sources and headers" \
+		"$(git ls-files -z -- 'supervisor.c' 'src/*.[ch]' 'services/*.[ch]' | xargs -0 cat | wc -l)"
+}
+
+timed() { # TEXT COMMAND…
+	local text=$1 start=${EPOCHREALTIME//[.,]/}
+	shift
+	"$@" >/dev/null 2>&1 || die "$text: failed: $*"
+	printf '%-44s %s\n' "$text" "$(seconds_since "$start")"
+}
+
+bench_build() {
+	local scratch
+	scratch=$(mktemp -d)
+	# shellcheck disable=SC2064 # the value of now
+	trap "rm -rf '$scratch'" EXIT
+	timed "the program, from its sources" env BUILD="$scratch" "$TOP/build.sh"
+	timed "nothing to do" env BUILD="$scratch" "$TOP/build.sh"
+}
+
+main() {
+	local name
+	[ $# -gt 0 ] || set -- all
+	for name in "$@"; do
+		case $name in
+		size | build) "bench_$name" ;;
+		all)
+			bench_size
+			bench_build
+			;;
+		help | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
+		*) die "unknown measurement '$name'; expected size, build, all" ;;
+		esac
+	done
+}
+
+main "$@"

@@ -1,0 +1,128 @@
+"""The build: what kind of file the product is, what the scripts answer to bad input."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+BINARY = pathlib.Path(os.environ.get("SUPERVISOR_BIN", TOP / "build/supervisor"))
+
+only_product = pytest.mark.skipif(
+    BINARY.parent.name == "asan", reason="holds for the product only"
+)
+
+
+def run(*words, **options):
+    return subprocess.run(
+        [str(word) for word in words],
+        cwd=TOP,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+def readelf(option):
+    return run("readelf", "-W", option, BINARY).stdout
+
+
+@only_product
+def test_product_is_static_and_position_independent():
+    assert re.search(r"Type:\s+DYN", readelf("-h"))
+    segments = readelf("-l")
+    assert "INTERP" not in segments
+    dynamic = readelf("-d")
+    assert "NEEDED" not in dynamic
+    assert "PIE" in dynamic
+
+
+@only_product
+def test_product_is_hardened():
+    segments = readelf("-l")
+    assert "GNU_RELRO" in segments
+    assert "BIND_NOW" in readelf("-d")
+    flags = [line.split()[-2] for line in segments.splitlines() if "GNU_STACK" in line]
+    assert flags == ["RW"]
+    for line in segments.splitlines():
+        assert not re.match(r"\s+LOAD.* RWE ", line)
+
+
+@only_product
+def test_product_is_small_and_stripped():
+    assert BINARY.stat().st_size <= 640 * 1024
+    assert ".symtab" not in readelf("-S")
+
+
+def embed(*files):
+    return run("src/embed.sh", *files)
+
+
+def test_embed_keeps_every_byte(tmp_path):
+    text = bytes(range(256)) + b"%s \\n \"'" + bytes(64) + b"\n\n"
+    (tmp_path / "b.in").write_bytes(text)
+    (tmp_path / "a.in").write_bytes(b"")
+    source = tmp_path / "embedded.c"
+    source.write_text(embed(tmp_path / "b.in", tmp_path / "a.in").stdout)
+    check = tmp_path / "main.c"
+    check.write_text(
+        '#include <stdio.h>\n#include "src/config/embedded.h"\n'
+        "int main(void) { for (size_t i = 0; i < embedded_file_count; i++) {"
+        ' printf("%s %zu %d\\n", embedded_files[i].name, embedded_files[i].size,'
+        " embedded_files[i].text[embedded_files[i].size]);"
+        " fwrite(embedded_files[i].text, 1, embedded_files[i].size, stdout); } }\n"
+    )
+    program = tmp_path / "main"
+    built = run("gcc", "-Wall", "-Werror", "-I.", "-o", program, check, source)
+    assert built.returncode == 0, built.stderr
+    output = subprocess.run([program], capture_output=True, check=True).stdout
+    first = f"{tmp_path}/a.in 0 0\n".encode()
+    second = f"{tmp_path}/b.in {len(text)} 0\n".encode()
+    assert output == first + second + text
+
+
+def test_embed_of_nothing_compiles(tmp_path):
+    source = tmp_path / "embedded.c"
+    source.write_text(embed().stdout)
+    built = run("gcc", "-Wall", "-Werror", "-I.", "-c", "-o", tmp_path / "x.o", source)
+    assert built.returncode == 0, built.stderr
+
+
+def test_embed_refuses_a_name_that_is_no_c_string(tmp_path):
+    path = tmp_path / 'a"b.in'
+    path.write_text("x")
+    result = embed(path)
+    assert result.returncode == 1
+    assert "bad name" in result.stderr
+
+
+def test_embed_refuses_a_missing_file(tmp_path):
+    assert embed(tmp_path / "missing.in").returncode != 0
+
+
+@pytest.mark.parametrize("words", [["tset"], ["build", "extra"], ["clean", "--everything"]])
+def test_build_script_refuses_what_it_does_not_know(words):
+    result = run("./build.sh", *words)
+    assert result.returncode == 1
+    assert words[-1] in result.stderr
+
+
+def test_build_script_helps():
+    result = run("./build.sh", "help")
+    assert result.returncode == 0
+    for verb in ("test", "demo", "image", "bench", "clean", "help"):
+        assert re.search(rf"^  {verb}\b", result.stdout, re.M)
+
+
+def test_every_package_is_listed_once_a_section():
+    lines = [
+        line.split()
+        for line in (TOP / "image/packages").read_text().splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert all(len(words) == 2 for words in lines)
+    assert len(lines) == len({tuple(words) for words in lines})
