@@ -1,8 +1,10 @@
 /*
- * The cluster file (cluster.conf, the same on all nodes) and the node file (node.conf: who am I, my secret key).
+ * The cluster file (cluster.conf, the same on all nodes) and the node file (node.conf: who am I, my
+ * secret key).
  *
- * Grammar: lines `key = value`, sections `[node NAME]`, `[address NAME]`, `[share NAME]`; '#' starts a comment at the start of a
- * line or after a blank. Names: [a-z0-9][a-z0-9.-]{0,31}. Unknown or doubled keys, sections and names are refused.
+ * Grammar: lines `key = value`, sections `[node NAME]`, `[address NAME]`, `[share NAME]`; '#'
+ * starts a comment at the start of a line or after a blank. Names: [a-z0-9][a-z0-9.-]{0,30}.
+ * Unknown or doubled keys, sections and names are refused.
  */
 #ifndef SUPERVISOR_CONFIG_CLUSTER_H
 #define SUPERVISOR_CONFIG_CLUSTER_H
@@ -15,12 +17,12 @@
 #include "src/base/arena.h"
 #include "src/config/report.h"
 
-#define NAME_BYTES 32	   /* a name with its NUL */
-#define CLUSTER_NODES_MAX 64
+#define NAME_BYTES	      32 /* a name with its NUL */
+#define CLUSTER_NODES_MAX     64
 #define CLUSTER_ADDRESSES_MAX 16
-#define CLUSTER_SHARES_MAX 64
-#define KEY_BYTES 32 /* X25519 public and secret keys (libsodium crypto_box) */
-#define GOSSIP_PORT_DEFAULT 7946
+#define CLUSTER_SHARES_MAX    64
+#define KEY_BYTES	      32 /* X25519 public and secret keys (libsodium crypto_box) */
+#define GOSSIP_PORT_DEFAULT   7946
 
 struct ipv4_prefix {
 	struct in_addr address;
@@ -32,13 +34,15 @@ struct cluster_node {
 	char role[NAME_BYTES]; /* also the name of its default profile */
 	struct ipv4_prefix address;
 	uint8_t key[KEY_BYTES]; /* public */
-	const char *disk;	/* role data: backing disk of DRBD, "/dev/…" or "serial:NAME"; NULL: none */
-	const char *cache;	/* role php: disk of the client cache, the same forms; NULL: none */
+	const char
+		*disk; /* role data: backing disk of DRBD, "/dev/…" or "serial:NAME"; NULL: none */
+	const char *cache; /* role php: disk of the client cache, the same forms; NULL: none */
 	bool voter;
 	uint16_t id; /* 1.. in the order of the file: DLM node id, DRBD preference */
 };
 
-/* A service address: moves between the nodes of `role`; `prefer` holds it while leases are static. */
+/* A service address: moves between the nodes of `role`; `prefer` holds it while leases are static.
+ */
 struct cluster_address {
 	char name[NAME_BYTES];
 	char role[NAME_BYTES];
@@ -47,7 +51,8 @@ struct cluster_address {
 	uint16_t id; /* 1.. in the order of the file */
 };
 
-/* A directory of the replicated filesystem, reached through exactly one service address of role data. */
+/* A directory of the replicated filesystem, reached through exactly one service address of role
+ * data. */
 struct cluster_share {
 	char name[NAME_BYTES];
 	const struct cluster_address *address;
@@ -70,19 +75,20 @@ struct node_identity {
 };
 
 /*
- * Parse text (not NUL-terminated, `size` bytes) of a file called `file` in messages. Strings are copied into the arena.
- * Return NULL / false when anything was reported.
+ * Parse text (not NUL-terminated, `size` bytes) of a file called `file` in messages. Strings are
+ * copied into the arena. Return NULL / false when anything was reported.
  */
 struct cluster *cluster_parse(struct arena *arena, const char *file, const char *text, size_t size,
 			      struct config_report *report);
-bool node_identity_parse(struct node_identity *identity, const char *file, const char *text, size_t size,
-			 struct config_report *report);
+bool node_identity_parse(struct node_identity *identity, const char *file, const char *text,
+			 size_t size, struct config_report *report);
 
 /* NULL: no such name. */
 const struct cluster_node *cluster_find_node(const struct cluster *cluster, const char *name);
 const struct cluster_address *cluster_find_address(const struct cluster *cluster, const char *name);
 const struct cluster_share *cluster_find_share(const struct cluster *cluster, const char *name);
 /* The other node of the same role, for pairs (data); NULL if there is none or more than one. */
-const struct cluster_node *cluster_peer(const struct cluster *cluster, const struct cluster_node *self);
+const struct cluster_node *cluster_peer(const struct cluster *cluster,
+					const struct cluster_node *self);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * One loaded configuration: the profile, its services with all they need, and the cluster. Loaded whole, checked
- * whole, freed whole; a rejected one leaves nothing behind.
+ * One loaded configuration: the profile, its services with all they need, and the cluster. Loaded
+ * whole, checked whole, freed whole; a rejected one leaves nothing behind.
  */
 #ifndef SUPERVISOR_CONFIG_CONFIG_H
 #define SUPERVISOR_CONFIG_CONFIG_H
@@ -13,7 +13,8 @@
 #define SERVICES_MAX 512
 
 struct config_source {
-	const char *directory; /* /etc/supervisor: services/, profiles/, cluster.conf, node.conf; missing ones fall back to built-ins */
+	const char *directory; /* /etc/supervisor: services/, profiles/, cluster.conf, node.conf;
+				  missing ones fall back to built-ins */
 	const char *profile;   /* NULL: only the cluster and node files */
 	const char *node;      /* overrides node.conf's name; NULL: as node.conf says */
 };
@@ -25,10 +26,11 @@ struct sysctl_def {
 struct config {
 	struct arena arena;
 	const char *profile;
-	struct words boot_modules; /* loaded by PID 1 itself before the cluster file can be read (disks, network) */
+	struct words boot_modules; /* loaded by PID 1 itself before the cluster file can be read
+				      (disks, network) */
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
-	struct cluster *cluster; /* NULL: a lone node, no cluster.conf */
+	struct cluster *cluster;	 /* NULL: a lone node, no cluster.conf */
 	const struct cluster_node *self; /* NULL without a cluster */
 	struct node_identity identity;
 	bool has_identity;
@@ -37,15 +39,16 @@ struct config {
 };
 
 /*
- * NULL when anything was reported. Reports everything: unknown or doubled keys, bad values, missing dependencies, cycles
- * (with their path), unknown variables, unknown users.
+ * NULL when anything was reported. Reports everything: unknown or doubled keys, bad values, missing
+ * dependencies, cycles (with their path), unknown variables, unknown users.
  */
 struct config *config_load(const struct config_source *source, struct config_report *report);
 void config_free(struct config *config);
 /* -1: no such service. */
 int config_find(const struct config *config, const char *name);
 
-/* Only the profile's boot part (boot-modules): needs neither cluster nor node file. Same ownership and errors. */
+/* Only the profile's boot part (boot-modules): needs neither cluster nor node file. Same ownership
+ * and errors. */
 struct config *config_load_boot(const struct config_source *source, struct config_report *report);
 
 #endif

@@ -1,4 +1,5 @@
-/* The defaults compiled into the binary: every services/NAME/NAME.service, profiles/NAME.profile and services/NAME/FILE.in. */
+/* The defaults compiled into the binary: every services/NAME/NAME.service, profiles/NAME.profile
+ * and services/NAME/FILE.in. */
 #ifndef SUPERVISOR_CONFIG_EMBEDDED_H
 #define SUPERVISOR_CONFIG_EMBEDDED_H
 

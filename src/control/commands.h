@@ -1,0 +1,11 @@
+/*
+ * The verbs of the command line, one file each (cmd_NAME.c), listed in the table of supervisor.c.
+ * argv[0] is the verb. Exit codes: 0 fine, 1 no, 2 wrong usage.
+ */
+#ifndef SUPERVISOR_CONTROL_COMMANDS_H
+#define SUPERVISOR_CONTROL_COMMANDS_H
+
+int cmd_check(int argc, char **argv);
+int cmd_keygen(int argc, char **argv);
+
+#endif
