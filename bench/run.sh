@@ -11,7 +11,7 @@ cd "$TOP"
 
 bench_size() {
 	printf '%-44s %8d bytes\n' "build/supervisor" "$(stat -c %s "$BUILD/supervisor")"
-	size -A "$BUILD/supervisor" | awk '$2 >= 4096 { printf "    %-40s %8d bytes\n", $1, $2 }'
+	size -A "$BUILD/supervisor" | awk '$1 ~ /^[.]/ && $2 >= 4096 { printf "    %-40s %8d bytes\n", $1, $2 }'
 	printf '%-44s %8d lines\n' "C sources and headers" \
 		"$(git ls-files -z -- 'supervisor.c' 'src/*.[ch]' 'services/*.[ch]' | xargs -0 cat | wc -l)"
 }
