@@ -60,8 +60,11 @@ as_root() {
 list_packages() {
 	local section
 	for section in "$@"; do
-		awk -v s="$section" '$1 == s { print $2; found = 1 } END { exit !found }' \
-			"$TOP/image/packages" || die "image/packages has no section '$section'"
+		grep -q "^${section}[[:blank:]]" "$TOP/image/packages" ||
+			die "image/packages has no section '$section'"
+	done
+	for section in "$@"; do
+		awk -v s="$section" '$1 == s { print $2 }' "$TOP/image/packages"
 	done | sort -u
 }
 

@@ -22,7 +22,7 @@ def run(*words, **options):
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         **options,
     )
 
@@ -56,6 +56,16 @@ def test_product_is_hardened():
 def test_product_is_small_and_stripped():
     assert BINARY.stat().st_size <= 640 * 1024
     assert ".symtab" not in readelf("-S")
+
+
+@only_product
+def test_same_sources_make_the_same_program(tmp_path):
+    """Another folder for the results is no other program."""
+    if BINARY != TOP / "build/supervisor" and "CACHE" not in os.environ:
+        pytest.skip("the program comes from elsewhere")
+    result = run("./build.sh", env={**os.environ, "BUILD": str(tmp_path / "elsewhere")})
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "elsewhere/supervisor").read_bytes() == BINARY.read_bytes()
 
 
 def embed(*files):
@@ -116,6 +126,43 @@ def test_build_script_helps():
     assert result.returncode == 0
     for verb in ("test", "demo", "image", "bench", "clean", "help"):
         assert re.search(rf"^  {verb}\b", result.stdout, re.M)
+
+
+def in_shell(commands):
+    return run("bash", "-c", f'TOP=$PWD; . image/packages.sh; {commands}')
+
+
+def test_step_shows_the_output_of_a_command_that_fails_and_its_exit_code():
+    result = in_shell("step 'counting sheep' sh -c 'echo one sheep; exit 7'")
+    assert result.returncode == 7
+    assert "counting sheep" in result.stderr
+    assert "exit 7" in result.stderr
+    assert "one sheep" in result.stderr
+
+
+def test_step_keeps_the_output_of_a_command_that_succeeds_to_itself():
+    result = in_shell("step 'counting sheep' echo one")
+    assert result.returncode == 0
+    assert "counting sheep" in result.stderr
+    assert "one" not in result.stdout + result.stderr
+
+
+def test_unknown_section_of_packages_is_an_error():
+    result = in_shell("need_packages sheep; echo went on")
+    assert result.returncode == 1
+    assert "no section 'sheep'" in result.stderr
+    assert "went on" not in result.stdout
+
+
+def test_missing_packages_are_named_to_a_user_who_cannot_install(tmp_path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/packages").write_text("x bash\nx no-such-package-1\n")
+    result = in_shell(
+        f"TOP={tmp_path}; id() {{ echo 1000; }};"
+        " command() { [ \"$2\" != sudo ]; }; need_packages x"
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].endswith("--no-install-recommends no-such-package-1")
 
 
 def test_every_package_is_listed_once_a_section():
