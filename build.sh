@@ -43,6 +43,22 @@ sudo, only when one is missing. Environment:
 EOF
 }
 
+# A folder of the user's choice is removed by clean only if it was made here, for nothing else:
+# the tag says so (and lets backup programs skip it; https://bford.info/cachedir/).
+make_folder() {
+	[ -d "$1" ] && [ -n "$(ls -A "$1")" ] && return
+	mkdir -p "$1"
+	printf '%s\n' 'Signature: 8a477f597d28d172789f06886806bc55' \
+		'# Made by build.sh of supervisor; ./build.sh clean removes it.' >"$1/CACHEDIR.TAG"
+}
+
+remove_folder() { # DIR DEFAULT
+	[ -e "$1" ] || return 0
+	[ "$1" = "$2" ] || grep -qs 'build.sh of supervisor' "$1/CACHEDIR.TAG" ||
+		die "$1 was not made by build.sh (no CACHEDIR.TAG of its own in it): not removed"
+	rm -rf "$1"
+}
+
 # Another build with the same CACHE may be at it: the second waits, and finds all done.
 static_libs() {
 	exec 8>"$CACHE/static/lock"
@@ -53,7 +69,9 @@ static_libs() {
 build() {
 	local jobs=${JOBS:-$(nproc)}
 	need_packages build
-	mkdir -p "$BUILD" "$CACHE/static"
+	make_folder "$BUILD"
+	make_folder "$CACHE"
+	mkdir -p "$CACHE/static"
 	STATIC=$CACHE/static/$("$TOP/src/static-libs.sh" --key)
 	export STATIC
 	[ -e "$STATIC/complete" ] ||
@@ -105,8 +123,11 @@ main() {
 		;;
 	clean)
 		case ${1:-} in
-		'') rm -rf "$BUILD" ;;
-		--all) rm -rf "$BUILD" "$CACHE" ;;
+		'') remove_folder "$BUILD" "$TOP/build" ;;
+		--all)
+			remove_folder "$BUILD" "$TOP/build"
+			remove_folder "$CACHE" "$TOP/.cache"
+			;;
 		*) die "clean takes nothing or --all, found: $1" ;;
 		esac
 		;;

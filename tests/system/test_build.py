@@ -121,6 +121,29 @@ def test_build_script_refuses_what_it_does_not_know(words):
     assert words[-1] in result.stderr
 
 
+def clean(folder):
+    return run("./build.sh", "clean", env={**os.environ, "BUILD": str(folder)})
+
+
+def test_clean_keeps_a_folder_that_holds_something_else(tmp_path):
+    """BUILD=$HOME ./build.sh clean would have removed the user's home."""
+    (tmp_path / "letter").write_text("dear")
+    (tmp_path / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    result = clean(tmp_path)
+    assert result.returncode == 1
+    assert str(tmp_path) in result.stderr
+    assert (tmp_path / "letter").exists()
+
+
+@only_product
+def test_clean_removes_what_the_build_has_made(tmp_path):
+    folder = tmp_path / "results"
+    result = run("./build.sh", env={**os.environ, "BUILD": str(folder)})
+    assert (folder / "supervisor").exists(), result.stderr
+    assert clean(folder).returncode == 0
+    assert not folder.exists()
+
+
 def test_build_script_helps():
     result = run("./build.sh", "help")
     assert result.returncode == 0
