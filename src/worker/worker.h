@@ -23,6 +23,7 @@ int drbd_worker(int argc, char **argv);
 int dlm_worker(int argc, char **argv);
 int ocfs2_worker(int argc, char **argv);
 int share_dirs_worker(int argc, char **argv);
+int agent_worker(int argc, char **argv);
 
 struct worker_context {
 	const struct cluster *cluster;
