@@ -1,9 +1,11 @@
 /*
- * One cgroup (version 2) per service: all that a service leaves behind is found, counted and killed there.
+ * One cgroup (version 2) per service: all that a service leaves behind is found, counted and killed
+ * there.
  *
- * The tree: OURS/supervisor/NAME, where OURS is the cgroup that we were started in. As PID 1 we first move ourselves out of the way
- * to OURS/init, since a cgroup that passes controllers on may hold no process (Documentation/admin-guide/cgroup-v2.rst,
- * "No Internal Process Constraint"). Without a usable cgroup2 everything else still works: process groups are killed instead.
+ * The tree: OURS/supervisor/NAME, where OURS is the cgroup that we were started in. As PID 1 we
+ * first move ourselves out of the way to OURS/init, since a cgroup that passes controllers on may
+ * hold no process (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint").
+ * Without a usable cgroup2 everything else still works: process groups are killed instead.
  */
 #ifndef SUPERVISOR_PROCESS_CGROUP_H
 #define SUPERVISOR_PROCESS_CGROUP_H
@@ -20,18 +22,22 @@ struct cgroup_tree {
 };
 
 /*
- * Finds cgroup2 (/sys/fs/cgroup, or /sys/fs/cgroup/unified on hybrid hosts) and makes the tree. `init`: we are PID 1.
- * 0, or -1 with tree->fd = -1 after saying why, once.
+ * Finds cgroup2 (/sys/fs/cgroup, or /sys/fs/cgroup/unified on hybrid hosts) and makes the tree.
+ * `init`: we are PID 1. 0, or -1 with tree->fd = -1 after saying why, once.
  */
 int cgroup_tree_open(struct cgroup_tree *tree, bool init);
 void cgroup_tree_close(struct cgroup_tree *tree);
 
-/* Directory descriptor of the cgroup of a service, made if missing; close-on-exec, the caller's. -1 with errno. */
+/* Directory descriptor of the cgroup of a service, made if missing; close-on-exec, the caller's. -1
+ * with errno. */
 int cgroup_open(struct cgroup_tree *tree, const char *service);
-/* Limits; 0: none. A missing controller is said once a tree and is no error; -1 with errno when the kernel refuses the value. */
-int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, uint64_t memory_max_bytes, uint32_t pids_max);
+/* Limits; 0: none. A missing controller is said once a tree and is no error; -1 with errno when the
+ * kernel refuses the value. */
+int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, uint64_t memory_max_bytes,
+		 uint32_t pids_max);
 
-/* A descriptor for epoll: EPOLLPRI when populated changes (cgroup.events). -1 with errno. The caller's. */
+/* A descriptor for epoll: EPOLLPRI when populated changes (cgroup.events). -1 with errno. The
+ * caller's. */
 int cgroup_events_open(int cgroup_fd);
 /* 1: has live processes, itself or below. 0: empty. -1 with errno. */
 int cgroup_populated(int cgroup_fd);
@@ -41,7 +47,8 @@ int cgroup_events_read(int events_fd);
 bool cgroup_contains(int cgroup_fd, pid_t pid);
 /* Signals each process in it; returns how many, -1 with errno. */
 int cgroup_signal(int cgroup_fd, int signal_number);
-/* SIGKILL for everything in it, forks in flight included. 0 or -1 with errno. Emptiness is told by cgroup.events. */
+/* SIGKILL for everything in it, forks in flight included. 0 or -1 with errno. Emptiness is told by
+ * cgroup.events. */
 int cgroup_kill(int cgroup_fd);
 /* 0; -1 with errno EBUSY while populated. */
 int cgroup_remove(struct cgroup_tree *tree, const char *service);

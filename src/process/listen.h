@@ -1,6 +1,7 @@
 /*
- * Listening sockets, opened by the supervising process and kept across restarts and reloads, so that a restarting service refuses nobody.
- * Sockets are blocking, close-on-exec, and bound even to addresses that are not here yet (IP_FREEBIND: a service address comes later).
+ * Listening sockets, opened by the supervising process and kept across restarts and reloads, so
+ * that a restarting service refuses nobody. Sockets are blocking, close-on-exec, and bound even to
+ * addresses that are not here yet (IP_FREEBIND: a service address comes later).
  */
 #ifndef SUPERVISOR_PROCESS_LISTEN_H
 #define SUPERVISOR_PROCESS_LISTEN_H
@@ -24,12 +25,15 @@ struct listen_table {
 };
 
 /*
- * The socket of `def`, opened if it is not open yet; it belongs to the table. -1 with errno (EADDRINUSE, ENFILE when the table is full, …).
- * A socket of a path replaces a stale one there, belongs to `owner`'s user and group, mode 0660; a path that is no socket is EEXIST.
+ * The socket of `def`, opened if it is not open yet; it belongs to the table. -1 with errno
+ * (EADDRINUSE, ENFILE when the table is full, …). A socket of a path replaces a stale one there,
+ * belongs to `owner`'s user and group, mode 0660; a path that is no socket is EEXIST.
  */
-int listen_get(struct listen_table *table, const struct listen_def *def, const struct service_def *owner);
+int listen_get(struct listen_table *table, const struct listen_def *def,
+	       const struct service_def *owner);
 
-/* On reload: begin, listen_get for every service, end: sockets that nobody asked for any more are closed. */
+/* On reload: begin, listen_get for every service, end: sockets that nobody asked for any more are
+ * closed. */
 void listen_begin(struct listen_table *table);
 void listen_end(struct listen_table *table);
 

@@ -1,6 +1,6 @@
 /*
- * What a service may do, applied in its own process between fork and exec. Every step that fails is fatal to that start.
- * sandbox.c says why each step stands where it stands.
+ * What a service may do, applied in its own process between fork and exec. Every step that fails is
+ * fatal to that start. sandbox.c says why each step stands where it stands.
  */
 #ifndef SUPERVISOR_PROCESS_SANDBOX_H
 #define SUPERVISOR_PROCESS_SANDBOX_H
@@ -27,10 +27,11 @@ int sandbox_prepare(const struct service_def *service, struct sandbox_plan *plan
 void sandbox_release(struct sandbox_plan *plan);
 
 /*
- * In the child, async-signal-safe. run_dir/empty is the root of `root = empty`. ticket: see seccomp.h, for the exec that follows;
- * 0 without a filter. 0, or -1 with errno and *failure.
+ * In the child, async-signal-safe. run_dir/empty is the root of `root = empty`. ticket: see
+ * seccomp.h, for the exec that follows; 0 without a filter. 0, or -1 with errno and *failure.
  */
-int sandbox_apply(const struct service_def *service, const struct sandbox_plan *plan, const struct seccomp_program *seccomp,
-		  const char *run_dir, uint64_t *ticket, struct sandbox_failure *failure);
+int sandbox_apply(const struct service_def *service, const struct sandbox_plan *plan,
+		  const struct seccomp_program *seccomp, const char *run_dir, uint64_t *ticket,
+		  struct sandbox_failure *failure);
 
 #endif

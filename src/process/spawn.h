@@ -2,17 +2,20 @@
  * Starts a command of a service: one process, held by a pidfd, born inside its cgroup.
  *
  * What the program finds:
- *   session     its own; signals unblocked and default; umask, nice, limits, working directory as its file says
- *   fd 0        the first listening socket, or /dev/null
- *   fd 1, 2     stdout_fd
- *   fd 3        channel_fd, if there is one; the listening sockets (all, the first too) then follow from 4 on
- *   fd 3…       without a channel: the listening sockets, LISTEN_FDS and LISTEN_PID set (sd_listen_fds(3))
- *   nothing else open
- *   environment PATH, NOTIFY_SOCKET, LISTEN_FDS and LISTEN_PID where they apply, `environment =` (which may replace PATH), and for
- *               built-in workers SUPERVISOR_CONFIG, SUPERVISOR_NODE, SUPERVISOR_RUN; nothing inherited
+ * - a session of its own; signals unblocked and default; umask, nice, limits and working directory
+ *   as its file says
+ * - fd 0: the first listening socket, or /dev/null
+ * - fd 1, 2: stdout_fd
+ * - fd 3: channel_fd, if there is one; the listening sockets (all, the first too) follow from 4 on
+ * - fd 3 and up, without a channel: the listening sockets, with LISTEN_FDS and LISTEN_PID set as
+ *   sd_listen_fds(3) wants them
+ * - no other descriptor
+ * - environment: PATH, NOTIFY_SOCKET, LISTEN_FDS and LISTEN_PID where they apply, `environment =`
+ *   (which may replace PATH), for built-in workers SUPERVISOR_CONFIG, SUPERVISOR_NODE and
+ *   SUPERVISOR_RUN; nothing is inherited
  *
- * Whatever can block or fail on an odd filesystem (runtime directories, template files, chdir, the program itself) happens in the
- * child: spawn() itself never blocks.
+ * Whatever can block or fail on an odd filesystem (runtime directories, template files, chdir, the
+ * program itself) happens in the child: spawn() itself never blocks.
  */
 #ifndef SUPERVISOR_PROCESS_SPAWN_H
 #define SUPERVISOR_PROCESS_SPAWN_H
@@ -26,14 +29,15 @@
 #include "src/process/stage.h"
 
 struct spawn_context {
-	int cgroup_fd;	      /* directory of the service's cgroup; -1: none */
-	int stdout_fd;	      /* becomes stdout and stderr; -1: /dev/null */
-	int channel_fd;	      /* -1: none */
+	int cgroup_fd;	       /* directory of the service's cgroup; -1: none */
+	int stdout_fd;	       /* becomes stdout and stderr; -1: /dev/null */
+	int channel_fd;	       /* -1: none */
 	const int *listen_fds; /* as service->listen, same order (src/process/listen.h) */
 	size_t listen_count;
 	const char *notify_path; /* $NOTIFY_SOCKET; NULL: not set */
-	const char *config_dir, *node, *run_dir; /* run_dir: "/run/supervisor"; runtime directories are made beside it */
-	const struct seccomp_program *seccomp;	 /* NULL: no filter */
+	const char *config_dir, *node,
+		*run_dir; /* run_dir: "/run/supervisor"; runtime directories are made beside it */
+	const struct seccomp_program *seccomp; /* NULL: no filter */
 	int self_fd; /* our own executable, O_PATH | O_CLOEXEC: what built-in workers run */
 };
 
@@ -44,8 +48,9 @@ struct spawned {
 };
 
 /*
- * 0, or -1 with errno (EAGAIN, ENOMEM: try later; all else: the system refuses). The caller owns both descriptors and reaps the process.
- * That the program could be executed is known only from error_fd.
+ * 0, or -1 with errno (EAGAIN, ENOMEM: try later; all else: the system refuses). The caller owns
+ * both descriptors and reaps the process. That the program could be executed is known only from
+ * error_fd.
  */
 int spawn(const struct service_def *service, const struct command *command,
 	  const struct spawn_context *context, struct spawned *out);

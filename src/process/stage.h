@@ -1,4 +1,5 @@
-/* The steps between fork and exec, in their order: what a child that failed says about where it failed. */
+/* The steps between fork and exec, in their order: what a child that failed says about where it
+ * failed. */
 #ifndef SUPERVISOR_PROCESS_STAGE_H
 #define SUPERVISOR_PROCESS_STAGE_H
 

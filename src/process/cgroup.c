@@ -1,0 +1,335 @@
+#include "src/process/cgroup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+
+#define TREES_MAX   64	 /* supervisors that share one parent cgroup (tests, containers) */
+#define KILL_ROUNDS 64	 /* of the fallback: each ends every process that it saw */
+#define PROCS_BYTES 4096 /* of cgroup.procs that one round looks at */
+
+static int write_at(int dir, const char *file, const char *text)
+{
+	int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = write(fd, text, strlen(text));
+	int error = errno;
+	close(fd);
+	errno = error;
+	return n < 0 ? -1 : 0;
+}
+
+/* The start of a small file as a string. -1 with errno. */
+static int read_at(int dir, const char *file, char *text, size_t text_bytes)
+{
+	int fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = read(fd, text, text_bytes - 1);
+	int error = errno;
+	close(fd);
+	errno = error;
+	if (n < 0)
+		return -1;
+	text[n] = '\0';
+	return 0;
+}
+
+static const char *mount_point(void)
+{
+	static const char *const places[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		struct statfs fs;
+		if (statfs(places[i], &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC)
+			return places[i];
+	}
+	return NULL;
+}
+
+/* Directory of the cgroup that we are in: the line "0::/PATH" of /proc/self/cgroup (cgroups(7)). -1
+ * after saying why. */
+static int open_ours(bool init)
+{
+	const char *mount = mount_point();
+	if (!mount) {
+		log_warnx("no cgroup2 is mounted: services are held by process group, without "
+			  "memory-max and pids-max");
+		return -1;
+	}
+	char text[4096];
+	if (read_at(AT_FDCWD, "/proc/self/cgroup", text, sizeof(text)) < 0) {
+		log_warn("cannot use cgroups: /proc/self/cgroup");
+		return -1;
+	}
+	char *ours = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
+	if (!ours) {
+		log_warnx("cannot use cgroups: /proc/self/cgroup names no version 2 cgroup");
+		return -1;
+	}
+	ours = strchr(ours, '/');
+	ours[strcspn(ours, "\n")] = '\0';
+	size_t length = strlen(ours);
+	if (init && length >= 5 && strcmp(ours + length - 5, "/init") == 0)
+		ours[length - 5] = '\0'; /* we moved there ourselves, before a re-exec */
+
+	char path[sizeof(text) + 32];
+	snprintf(path, sizeof(path), "%s%s", mount, ours);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		log_warn("cannot use cgroups: %s", path);
+	return fd;
+}
+
+/* Passes a controller on to the children of `dir`. A controller that is not here is no error worth
+ * a message now. */
+static bool pass_on(int dir, const char *controller, bool init)
+{
+	char word[16];
+	snprintf(word, sizeof(word), "+%s", controller);
+	if (write_at(dir, "cgroup.subtree_control", word) == 0)
+		return true;
+	if (errno != EBUSY || !init)
+		return false;
+	/* "No internal processes": only we are in it, as the first process of a container; step
+	 * aside. */
+	if (mkdirat(dir, "init", 0755) < 0 && errno != EEXIST)
+		return false;
+	if (write_at(dir, "init/cgroup.procs", "0") < 0)
+		return false;
+	return write_at(dir, "cgroup.subtree_control", word) == 0;
+}
+
+/*
+ * The lock makes the tree ours: two supervisors in one cgroup (two containers without a cgroup
+ * namespace, two tests) must not take each other's services for leftovers. It ends with us, so a
+ * crashed one's tree is taken over with what still runs in it.
+ */
+static int open_tree(int ours)
+{
+	for (int i = 0; i < TREES_MAX; i++) {
+		char name[32];
+		snprintf(name, sizeof(name), i == 0 ? "supervisor" : "supervisor-%d", i);
+		if (mkdirat(ours, name, 0755) < 0 && errno != EEXIST)
+			return -1;
+		int fd = openat(ours, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0)
+			return -1;
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd;
+		close(fd);
+	}
+	errno = EUSERS;
+	return -1;
+}
+
+int cgroup_tree_open(struct cgroup_tree *tree, bool init)
+{
+	*tree = (struct cgroup_tree){.fd = -1};
+	int ours = open_ours(init);
+	if (ours < 0)
+		return -1;
+
+	tree->fd = open_tree(ours);
+	if (tree->fd < 0) {
+		log_warn("cannot use cgroups: no cgroup \"supervisor\" below our own");
+		close(ours);
+		return -1;
+	}
+	tree->memory = pass_on(ours, "memory", init) && pass_on(tree->fd, "memory", false);
+	tree->pids = pass_on(ours, "pids", init) && pass_on(tree->fd, "pids", false);
+	close(ours);
+	return 0;
+}
+
+void cgroup_tree_close(struct cgroup_tree *tree)
+{
+	if (tree->fd >= 0)
+		close(tree->fd);
+	tree->fd = -1;
+}
+
+int cgroup_open(struct cgroup_tree *tree, const char *service)
+{
+	if (tree->fd < 0) {
+		errno = EBADF;
+		return -1;
+	}
+	if (mkdirat(tree->fd, service, 0755) < 0 && errno != EEXIST)
+		return -1;
+	return openat(tree->fd, service, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int limit(int dir, const char *file, uint64_t value)
+{
+	char text[24] = "max";
+	if (value > 0)
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return write_at(dir, file, text);
+}
+
+int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, uint64_t memory_max_bytes,
+		 uint32_t pids_max)
+{
+	if (tree->memory) {
+		if (limit(cgroup_fd, "memory.max", memory_max_bytes) < 0)
+			return -1;
+	} else if (memory_max_bytes > 0 && !tree->said_memory) {
+		log_warnx("no memory controller for our cgroups: memory-max has no effect");
+		tree->said_memory = true;
+	}
+	if (tree->pids) {
+		if (limit(cgroup_fd, "pids.max", pids_max) < 0)
+			return -1;
+	} else if (pids_max > 0 && !tree->said_pids) {
+		log_warnx("no pids controller for our cgroups: pids-max has no effect");
+		tree->said_pids = true;
+	}
+	return 0;
+}
+
+int cgroup_events_open(int cgroup_fd)
+{
+	return openat(cgroup_fd, "cgroup.events", O_RDONLY | O_CLOEXEC);
+}
+
+int cgroup_events_read(int events_fd)
+{
+	char text[128];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+	if (n < 0)
+		return -1;
+	text[n] = '\0';
+	const char *found = strstr(text, "populated ");
+	if (!found) {
+		errno = EPROTO;
+		return -1;
+	}
+	return found[sizeof("populated ") - 1] == '1';
+}
+
+int cgroup_populated(int cgroup_fd)
+{
+	int fd = cgroup_events_open(cgroup_fd);
+	if (fd < 0)
+		return -1;
+	int populated = cgroup_events_read(fd);
+	int error = errno;
+	close(fd);
+	errno = error;
+	return populated;
+}
+
+/*
+ * Calls act for each process in cgroup.procs until it returns false. -1 with errno when the file
+ * cannot be read. Lines are read by a stream-less loop over one buffer: PID 1 allocates nothing
+ * here.
+ */
+static int each_process(int cgroup_fd, bool (*act)(pid_t pid, void *context), void *context)
+{
+	int fd = openat(cgroup_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	char text[PROCS_BYTES];
+	pid_t pid = 0;
+	bool more = true;
+	ssize_t n = 0;
+	while (more && (n = read(fd, text, sizeof(text))) > 0) {
+		for (ssize_t i = 0; more && i < n; i++) {
+			if (text[i] >= '0' && text[i] <= '9') {
+				pid = pid * 10 + (text[i] - '0');
+			} else if (pid > 0) { /* 0: a process outside our PID namespace */
+				more = act(pid, context);
+				pid = 0;
+			}
+		}
+	}
+	int error = errno;
+	close(fd);
+	errno = error;
+	return n < 0 ? -1 : 0;
+}
+
+static bool is_pid(pid_t pid, void *context)
+{
+	pid_t *wanted = context;
+	if (pid != *wanted)
+		return true;
+	*wanted = 0;
+	return false;
+}
+
+bool cgroup_contains(int cgroup_fd, pid_t pid)
+{
+	return pid > 0 && each_process(cgroup_fd, is_pid, &pid) == 0 && pid == 0;
+}
+
+struct signalling {
+	int cgroup_fd, signal_number, count;
+};
+
+/*
+ * A number read from cgroup.procs may belong to another process by now. The pidfd pins whoever has
+ * it; if the number is still in the cgroup after that, the pinned process is the one meant.
+ */
+static bool signal_process(pid_t pid, void *context)
+{
+	struct signalling *s = context;
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0) {
+		if (errno == ENOSYS && kill(pid, s->signal_number) == 0)
+			s->count++;
+		return true;
+	}
+	if (cgroup_contains(s->cgroup_fd, pid) &&
+	    syscall(SYS_pidfd_send_signal, pidfd, s->signal_number, NULL, 0) == 0)
+		s->count++;
+	close(pidfd);
+	return true;
+}
+
+int cgroup_signal(int cgroup_fd, int signal_number)
+{
+	struct signalling s = {cgroup_fd, signal_number, 0};
+	return each_process(cgroup_fd, signal_process, &s) < 0 ? -1 : s.count;
+}
+
+/* Before Linux 5.14: a process that forks while it is being read escapes one round, so go on until
+ * a round finds nobody. */
+static int kill_each(int cgroup_fd)
+{
+	for (int round = 0; round < KILL_ROUNDS; round++) {
+		int count = cgroup_signal(cgroup_fd, SIGKILL);
+		if (count < 0)
+			return -1;
+		if (count == 0)
+			return 0;
+	}
+	return 0; /* dying ones stay listed until they are gone: cgroup.events will tell, or the
+		     caller calls again */
+}
+
+int cgroup_kill(int cgroup_fd)
+{
+	if (write_at(cgroup_fd, "cgroup.kill", "1") == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -1;
+	return kill_each(cgroup_fd);
+}
+
+int cgroup_remove(struct cgroup_tree *tree, const char *service)
+{
+	return unlinkat(tree->fd, service, AT_REMOVEDIR);
+}

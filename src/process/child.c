@@ -1,0 +1,384 @@
+#include "src/process/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "src/process/listen.h"
+
+#define ARGUMENTS_MAX	256 /* words of a command, ours before it included */
+#define ENVIRONMENT_MAX 128
+#define ENVIRONMENT_BYTES \
+	4096 /* of the variables that we make; those of the service file stay where they are */
+#define NUMBER_BYTES	  16
+#define EXIT_NOT_EXECUTED 127
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1U << 2)
+#endif
+
+static const char default_path[] =
+	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/* Static, not on the stack and not malloc'ed: this process has them for itself. */
+static char *argument[ARGUMENTS_MAX + 1];
+static char *environment[ENVIRONMENT_MAX + 1];
+static char environment_text[ENVIRONMENT_BYTES];
+
+/* A string being put together in a buffer of fixed size; `full` once something did not fit. */
+struct text {
+	char *start;
+	size_t used, size;
+	bool full;
+};
+
+static void text_add(struct text *text, const char *more)
+{
+	size_t length = strlen(more);
+	if (text->full || length >= text->size - text->used) {
+		text->full = true;
+		return;
+	}
+	memcpy(text->start + text->used, more, length + 1);
+	text->used += length;
+}
+
+static void text_add_number(struct text *text, unsigned long number)
+{
+	char digits[24];
+	char *p = digits + sizeof(digits);
+	*--p = '\0';
+	do {
+		*--p = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	text_add(text, p);
+}
+
+static _Noreturn void fail(const struct child *child, enum spawn_stage stage, uint32_t index)
+{
+	struct spawn_error error = {.stage = stage, .error = errno, .index = index};
+	ssize_t n = write(child->error_fd, &error, sizeof(error));
+	_exit(n == (ssize_t)sizeof(error) ? EXIT_NOT_EXECUTED : EXIT_NOT_EXECUTED - 1);
+}
+
+static void join_cgroup(const struct child *child)
+{
+	if (!child->join_cgroup)
+		return;
+	int fd = openat(child->context->cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		fail(child, STAGE_CGROUP, 0);
+	close(fd);
+}
+
+/* Dispositions before the mask: a signal must not meet a handler or an ignore of ours. */
+static void reset_signals(const struct child *child)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		sigaction(signal_number, &action,
+			  NULL); /* EINVAL for KILL, STOP and the C library's own: right */
+	sigset_t none;
+	sigemptyset(&none);
+	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
+		fail(child, STAGE_SIGNALS, 0);
+}
+
+/* Marks everything from `first` on close-on-exec. Where the kernel has no close_range(2) (5.11),
+ * one by one. */
+static void close_on_exec_from(int first)
+{
+	if (syscall(SYS_close_range, (unsigned)first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+		return;
+	struct rlimit limit;
+	int end = 65536;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)1 << 20)
+		end = (int)limit.rlim_max;
+	for (int fd = first; fd < end; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Out of the way of the numbers that the program is going to see. */
+static int move_up(const struct child *child, int fd, int base)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, base);
+	if (moved < 0)
+		fail(child, STAGE_DESCRIPTORS, 0);
+	return moved;
+}
+
+static void put(const struct child *child, int from, int to)
+{
+	if (dup2(from, to) < 0) /* the copy is not close-on-exec */
+		fail(child, STAGE_DESCRIPTORS, 0);
+}
+
+/* Lays out 0, 1, 2, 3… as spawn.h promises. Returns our own executable's new number;
+ * child->error_fd moves as well. */
+static int arrange_descriptors(struct child *child)
+{
+	const struct spawn_context *context = child->context;
+	int count = (int)context->listen_count;
+	int first = context->channel_fd >= 0 ? 4 : 3;
+	int base = first + count;
+	int listening[LISTEN_SOCKETS_MAX];
+	if (context->listen_count > LISTEN_SOCKETS_MAX) {
+		errno = E2BIG;
+		fail(child, STAGE_DESCRIPTORS, 0);
+	}
+
+	child->error_fd = move_up(child, child->error_fd, base);
+	int self = context->self_fd >= 0 ? move_up(child, context->self_fd, base) : -1;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		fail(child, STAGE_DESCRIPTORS, 0);
+	null = move_up(child, null, base);
+	int out = context->stdout_fd >= 0 ? move_up(child, context->stdout_fd, base) : null;
+	int channel = context->channel_fd >= 0 ? move_up(child, context->channel_fd, base) : -1;
+	for (int i = 0; i < count; i++)
+		listening[i] = move_up(child, context->listen_fds[i], base);
+
+	put(child, count > 0 ? listening[0] : null, STDIN_FILENO);
+	put(child, out, STDOUT_FILENO);
+	put(child, out, STDERR_FILENO);
+	if (channel >= 0)
+		put(child, channel, 3);
+	for (int i = 0; i < count; i++)
+		put(child, listening[i], first + i);
+	close_on_exec_from(base);
+	return self;
+}
+
+static void add_variable(const struct child *child, size_t *count, const char *variable)
+{
+	if (*count == ENVIRONMENT_MAX) {
+		errno = E2BIG;
+		fail(child, STAGE_ENVIRONMENT, 0);
+	}
+	environment[(*count)++] = (char *)(uintptr_t)variable;
+}
+
+/* "NAME=value" into our own text. */
+static void make_variable(const struct child *child, struct text *text, size_t *count,
+			  const char *name, const char *value)
+{
+	if (!value)
+		return;
+	char *start = text->start + text->used;
+	text_add(text, name);
+	text_add(text, "=");
+	text_add(text, value);
+	text->used++; /* its NUL */
+	if (text->full || text->used >= text->size) {
+		errno = E2BIG;
+		fail(child, STAGE_ENVIRONMENT, 0);
+	}
+	add_variable(child, count, start);
+}
+
+static void make_environment(const struct child *child)
+{
+	const struct spawn_context *context = child->context;
+	const struct words *given = &child->service->environment;
+	struct text text = {.start = environment_text, .size = sizeof(environment_text)};
+	size_t count = 0;
+	bool path = false;
+
+	for (size_t i = 0; i < given->count; i++) {
+		add_variable(child, &count, given->word[i]);
+		path = path || strncmp(given->word[i], "PATH=", 5) == 0;
+	}
+	if (!path)
+		add_variable(child, &count, default_path);
+	make_variable(child, &text, &count, "NOTIFY_SOCKET", context->notify_path);
+	if (context->listen_count > 0 && context->channel_fd < 0) {
+		char digits[NUMBER_BYTES];
+		struct text number = {.start = digits, .size = sizeof(digits)};
+		text_add_number(&number, context->listen_count);
+		make_variable(child, &text, &count, "LISTEN_FDS", digits);
+		number.used = 0;
+		text_add_number(&number, (unsigned long)getpid());
+		make_variable(child, &text, &count, "LISTEN_PID", digits);
+	}
+	if (child->command->builtin) {
+		make_variable(child, &text, &count, "SUPERVISOR_CONFIG", context->config_dir);
+		make_variable(child, &text, &count, "SUPERVISOR_NODE", context->node);
+		make_variable(child, &text, &count, "SUPERVISOR_RUN", context->run_dir);
+	}
+	environment[count] = NULL;
+}
+
+/* In run_dir's parent. The directory is taken by descriptor, so that a name that somebody made a
+ * link of is refused, not followed. */
+static void make_runtime_directories(const struct child *child)
+{
+	const struct service_def *service = child->service;
+	const struct words *names = &service->runtime_directories;
+	if (names->count == 0)
+		return;
+	int run = open(child->context->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int parent = run < 0 ? -1 : openat(run, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (parent < 0)
+		fail(child, STAGE_RUNTIME_DIRECTORY, 0);
+	for (size_t i = 0; i < names->count; i++) {
+		if (mkdirat(parent, names->word[i], 0755) < 0 && errno != EEXIST)
+			fail(child, STAGE_RUNTIME_DIRECTORY, (uint32_t)i);
+		int fd = openat(parent, names->word[i],
+				O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || fchmod(fd, 0755) < 0 ||
+		    (service->has_user && fchown(fd, service->uid, service->gid) < 0))
+			fail(child, STAGE_RUNTIME_DIRECTORY, (uint32_t)i);
+		close(fd);
+	}
+	close(parent);
+	close(run);
+}
+
+/* Beside its place first, then renamed: a pool's members write the same file at the same time, and
+ * readers see a whole one. */
+static int write_template(const struct template_def *template)
+{
+	char beside[PATH_MAX];
+	struct text path = {.start = beside, .size = sizeof(beside)};
+	text_add(&path, template->path);
+	text_add(&path, ".new.");
+	text_add_number(&path, (unsigned long)getpid());
+	if (path.full) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	unlink(beside);
+	int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	size_t done = 0;
+	while (done < template->size) {
+		ssize_t n = write(fd, template->text + done, template->size - done);
+		if (n < 0 && errno != EINTR)
+			break;
+		if (n > 0)
+			done += (size_t)n;
+	}
+	if (done == template->size && fchmod(fd, 0644) == 0 &&
+	    rename(beside, template->path) == 0) {
+		close(fd);
+		return 0;
+	}
+	int error = errno;
+	close(fd);
+	unlink(beside);
+	errno = error;
+	return -1;
+}
+
+static void write_templates(const struct child *child)
+{
+	for (size_t i = 0; i < child->service->template_count; i++) {
+		if (write_template(&child->service->template[i]) < 0)
+			fail(child, STAGE_TEMPLATE, (uint32_t)i);
+	}
+}
+
+static void set_limits(const struct child *child)
+{
+	for (size_t i = 0; i < child->service->limit_count; i++) {
+		const struct limit_def *limit = &child->service->limit[i];
+		if (setrlimit(limit->resource, &limit->value) < 0)
+			fail(child, STAGE_LIMIT, (uint32_t)i);
+	}
+}
+
+/* The score is inherited, and PID 1's own is the lowest: it is written also when it is 0, which
+ * cannot fail in a way that matters. */
+static void set_priority(const struct child *child)
+{
+	const struct service_def *service = child->service;
+	umask(service->umask);
+	if (service->nice != 0 && setpriority(PRIO_PROCESS, 0, service->nice) < 0)
+		fail(child, STAGE_PRIORITY, 0);
+
+	char digits[NUMBER_BYTES];
+	struct text number = {.start = digits, .size = sizeof(digits)};
+	if (service->oom_score_adj < 0)
+		text_add(&number, "-");
+	text_add_number(&number, (unsigned long)labs(service->oom_score_adj));
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	bool written = fd >= 0 && write(fd, digits, number.used) == (ssize_t)number.used;
+	if (!written && service->oom_score_adj != 0)
+		fail(child, STAGE_PRIORITY, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void make_arguments(const struct child *child)
+{
+	const struct command *command = child->command;
+	size_t count = 0;
+	if (command->builtin) {
+		static char program[] = "supervisor", verb[] = "worker";
+		argument[count++] = program;
+		argument[count++] = verb;
+	}
+	if (command->argv.count == 0 || command->argv.count > ARGUMENTS_MAX - count) {
+		errno = command->argv.count == 0 ? EINVAL : E2BIG;
+		fail(child, STAGE_EXEC, 0);
+	}
+	memcpy(argument + count, command->argv.word, command->argv.count * sizeof(char *));
+	argument[count + command->argv.count] = NULL;
+}
+
+/*
+ * The ticket rides in an argument that the kernel does not look at (seccomp.h). Without a filter
+ * execve does the same and is known to every kernel, tracer and container.
+ */
+static void execute(const struct child *child, int self, bool filtered, uint64_t ticket)
+{
+	const char *program = child->command->argv.word[0];
+	if (child->command->builtin) {
+		syscall(SYS_execveat, self, "", argument, environment, AT_EMPTY_PATH, ticket);
+	} else if (program[0] != '/') {
+		errno = EINVAL; /* what runs must not depend on a search */
+	} else if (filtered) {
+		syscall(SYS_execveat, AT_FDCWD, program, argument, environment, 0, ticket);
+	} else {
+		execve(program, argument, environment);
+	}
+}
+
+_Noreturn void child_run(const struct child *given)
+{
+	struct child child = *given;
+	const struct service_def *service = child.service;
+
+	join_cgroup(&child); /* first of all: nothing that follows may happen outside it */
+	if (setsid() < 0)
+		fail(&child, STAGE_SESSION, 0);
+	reset_signals(&child);
+	int self = arrange_descriptors(&child);
+	make_environment(&child);
+	make_arguments(&child);
+	make_runtime_directories(&child);
+	write_templates(&child);
+	set_limits(&child);
+	set_priority(&child);
+
+	struct sandbox_failure failure = {STAGE_NONE, 0};
+	uint64_t ticket = 0;
+	const struct seccomp_program *seccomp = child.context->seccomp;
+	if (sandbox_apply(service, child.plan, seccomp, child.context->run_dir, &ticket, &failure) <
+	    0)
+		fail(&child, failure.stage, failure.index);
+
+	execute(&child, self, seccomp && seccomp->length > 0, ticket);
+	fail(&child, STAGE_EXEC, 0);
+}

@@ -1,0 +1,480 @@
+/*
+ * spawn(): what a started program finds, and what is said when it cannot be started. Real
+ * processes; what they see is told by Debian's own tools (sh, cat, readlink) through the output
+ * pipe.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* The file itself, not the library's copy: a test must forget that clone3 was missing. */
+#include "src/process/spawn.c"
+
+#define OUTPUT_BYTES 16384
+
+static char directory[] = "/tmp/test_process_spawn.XXXXXX";
+static char run_dir[64];
+
+struct run {
+	char output[OUTPUT_BYTES];
+	int status;
+	int error_result; /* of spawn_error_read */
+	struct spawn_error error;
+	char error_text[256];
+};
+
+static struct service_def plain_service(void)
+{
+	return (struct service_def){.name = "probe",
+				    .instance = "",
+				    .umask = 022,
+				    .no_new_privileges = true,
+				    .pool = -1};
+}
+
+static struct spawn_context plain_context(void)
+{
+	return (struct spawn_context){.cgroup_fd = -1,
+				      .stdout_fd = -1,
+				      .channel_fd = -1,
+				      .config_dir = "/etc/supervisor",
+				      .node = "web1",
+				      .run_dir = run_dir,
+				      .self_fd = -1};
+}
+
+/* Starts the command, collects what it prints, waits for its end. */
+static void run(const struct service_def *service, const struct command *command,
+		struct spawn_context *context, struct run *result)
+{
+	*result = (struct run){.status = -1};
+	int out[2];
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	context->stdout_fd = out[1];
+	struct spawned spawned;
+	assert_int_equal(spawn(service, command, context, &spawned), 0);
+	close(out[1]);
+
+	size_t used = 0;
+	ssize_t n;
+	while ((n = read(out[0], result->output + used, OUTPUT_BYTES - 1 - used)) > 0)
+		used += (size_t)n;
+	result->output[used] = '\0';
+	close(out[0]);
+
+	struct pollfd poll_error = {.fd = spawned.error_fd, .events = POLLIN};
+	assert_int_equal(poll(&poll_error, 1, 10000), 1);
+	result->error_result = spawn_error_read(spawned.error_fd, &result->error);
+	if (result->error_result == 1)
+		spawn_error_text(service, command, &result->error, result->error_text,
+				 sizeof(result->error_text));
+	if (spawned.pidfd >= 0) {
+		struct pollfd poll_end = {.fd = spawned.pidfd, .events = POLLIN};
+		assert_int_equal(poll(&poll_end, 1, 10000), 1);
+		close(spawned.pidfd);
+	}
+	assert_int_equal(waitpid(spawned.pid, &result->status, 0), spawned.pid);
+	close(spawned.error_fd);
+}
+
+static struct command shell(char *script)
+{
+	static char *words[] = {"/bin/sh", "-c", NULL, NULL};
+	words[2] = script;
+	return (struct command){.argv = {.word = words, .count = 3}};
+}
+
+static void run_shell(const struct service_def *service, char *script,
+		      struct spawn_context *context, struct run *result)
+{
+	struct command command = shell(script);
+	run(service, &command, context, result);
+}
+
+static void test_environment_is_exactly_the_documented_one(void **state)
+{
+	(void)state;
+	setenv("LEAKED", "1", 1);
+	char *given[] = {"TZ=UTC", NULL};
+	struct service_def service = plain_service();
+	service.environment = (struct words){given, 1};
+	struct spawn_context context = plain_context();
+	context.notify_path = "/run/notify";
+	char *words[] = {"/usr/bin/env", NULL};
+	struct command command = {.argv = {words, 1}};
+	struct run result;
+	run(&service, &command, &context, &result);
+	assert_string_equal(result.output,
+			    "TZ=UTC\n"
+			    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+			    "NOTIFY_SOCKET=/run/notify\n");
+	assert_int_equal(result.status, 0);
+	assert_int_equal(result.error_result, 0);
+}
+
+static void test_path_of_the_file_replaces_ours(void **state)
+{
+	(void)state;
+	char *given[] = {"PATH=/nowhere", NULL};
+	struct service_def service = plain_service();
+	service.environment = (struct words){given, 1};
+	struct spawn_context context = plain_context();
+	char *words[] = {"/usr/bin/env", NULL};
+	struct command command = {.argv = {words, 1}};
+	struct run result;
+	run(&service, &command, &context, &result);
+	assert_string_equal(result.output, "PATH=/nowhere\n");
+}
+
+static void test_builtin_runs_our_own_executable(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	context.self_fd = open("/usr/bin/env", O_PATH | O_CLOEXEC);
+	/* env(1) as our executable: "supervisor worker -u PATH printenv" is env's own "worker -u…":
+	 * an error that names its arguments */
+	char *words[] = {"gossip", "now", NULL};
+	struct command command = {.argv = {words, 2}, .builtin = true};
+	struct run result;
+	run(&service, &command, &context, &result);
+	assert_non_null(strstr(result.output, "worker"));
+	assert_int_equal(result.error_result, 0);
+	close(context.self_fd);
+
+	context.self_fd = open("/bin/echo", O_PATH | O_CLOEXEC);
+	run(&service, &command, &context, &result);
+	assert_string_equal(result.output, "worker gossip now\n");
+	close(context.self_fd);
+}
+
+static void test_descriptors_are_the_documented_ones(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	struct run result;
+	int leak = open("/dev/zero", O_RDONLY); /* not close-on-exec, and not for the child */
+	assert_true(leak >= 0);
+	char list[] =
+		"for f in /proc/$$/fd/*; do echo \"${f##*/} $(readlink $f)\"; done | sed s/:.*/:/";
+
+	run_shell(&service, list, &context, &result);
+	assert_string_equal(result.output, "0 /dev/null\n1 pipe:\n2 pipe:\n");
+
+	int sockets[4];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets + 2), 0);
+	context.listen_fds = sockets;
+	context.listen_count = 2;
+	run_shell(&service, list, &context, &result);
+	assert_string_equal(result.output, "0 socket:\n1 pipe:\n2 pipe:\n3 socket:\n4 socket:\n");
+	run_shell(&service, "test $LISTEN_PID = $$ && echo $LISTEN_FDS", &context, &result);
+	assert_string_equal(result.output, "2\n");
+
+	/* With a channel, sd_listen_fds(3) has no say: fd 3 is ours. */
+	context.channel_fd = sockets[2];
+	run_shell(&service, list, &context, &result);
+	assert_string_equal(result.output,
+			    "0 socket:\n1 pipe:\n2 pipe:\n3 socket:\n4 socket:\n5 socket:\n");
+	run_shell(&service, "echo \"${LISTEN_FDS-unset}\"; echo hello >&3", &context, &result);
+	assert_string_equal(result.output, "unset\n");
+	char text[16];
+	assert_int_equal(read(sockets[3], text, sizeof(text)), 6);
+	for (int i = 0; i < 4; i++)
+		close(sockets[i]);
+	close(leak);
+}
+
+static void test_signals_are_clean(void **state)
+{
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	sigset_t all, before;
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, &before);
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	struct run result;
+	char *words[] = {"/bin/grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status", NULL};
+	struct command command = {.argv = {words, 4}};
+	run(&service, &command, &context, &result);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	assert_string_equal(result.output,
+			    "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+}
+
+static void test_session_umask_nice_limits_directory(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	struct limit_def limit = {RLIMIT_NOFILE, {123, 123}};
+	service.umask = 027;
+	service.nice = 5;
+	service.oom_score_adj = 321;
+	service.limit = &limit;
+	service.limit_count = 1;
+	service.directory = "/usr";
+	struct spawn_context context = plain_context();
+	struct run result;
+	run_shell(&service, "umask; nice; cat /proc/self/oom_score_adj; ulimit -n; pwd", &context,
+		  &result);
+	assert_string_equal(result.output, "0027\n5\n321\n123\n/usr\n");
+	run_shell(&service,
+		  "read -r pid _ _ _ group session _ < /proc/$$/stat; test $pid = $group -a $pid = "
+		  "$session && echo leads",
+		  &context, &result);
+	assert_string_equal(result.output, "leads\n");
+}
+
+static void test_templates_and_runtime_directories(void **state)
+{
+	(void)state;
+	char path[128];
+	snprintf(path, sizeof(path), "%s/web/web.conf", directory);
+	struct template_def template = {"web.conf.in", path, "port = 80\n", 10};
+	char *names[] = {"web", NULL};
+	struct service_def service = plain_service();
+	service.template = &template;
+	service.template_count = 1;
+	service.runtime_directories = (struct words){names, 1};
+	service.has_user = true;
+	service.uid = service.gid = 33;
+	struct spawn_context context = plain_context();
+	struct run result;
+	char script[512];
+	snprintf(script, sizeof(script), "cat %s && stat -c %%u:%%g:%%a %s %s/web && ls %s/web",
+		 path, path, directory, directory);
+	run_shell(&service, script, &context, &result);
+	assert_string_equal(result.output, "port = 80\n0:0:644\n33:33:755\nweb.conf\n");
+}
+
+static void check_failure(const struct service_def *service, const struct command *command,
+			  enum spawn_stage stage, int error, const char *text)
+{
+	struct spawn_context context = plain_context();
+	struct run result;
+	run(service, command, &context, &result);
+	assert_int_equal(result.error_result, 1);
+	assert_int_equal(result.error.stage, stage);
+	assert_int_equal(result.error.error, error);
+	assert_string_equal(result.error_text, text);
+	assert_true(WIFEXITED(result.status));
+	assert_int_equal(WEXITSTATUS(result.status), 127);
+}
+
+static void test_failures_name_stage_object_and_error(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	char *missing[] = {"/usr/sbin/no-such-server", NULL}, *relative[] = {"sh", NULL},
+	     *fine[] = {"/bin/true", NULL};
+	struct command command = {.argv = {missing, 1}};
+	check_failure(&service, &command, STAGE_EXEC, ENOENT,
+		      "exec /usr/sbin/no-such-server: No such file or directory");
+	command.argv.word = relative;
+	check_failure(&service, &command, STAGE_EXEC, EINVAL, "exec sh: Invalid argument");
+
+	command.argv.word = fine;
+	service.directory = "/no/such/directory";
+	check_failure(&service, &command, STAGE_DIRECTORY, ENOENT,
+		      "directory /no/such/directory: No such file or directory");
+	service.directory = NULL;
+	service.root = "/dev/null";
+	check_failure(&service, &command, STAGE_ROOT, ENOTDIR, "root /dev/null: Not a directory");
+	service.root = NULL;
+	struct template_def template = {"x.in", "/no/such/directory/x", "", 0};
+	service.template = &template;
+	service.template_count = 1;
+	check_failure(&service, &command, STAGE_TEMPLATE, ENOENT,
+		      "template /no/such/directory/x: No such file or directory");
+	service.template_count = 0;
+	struct limit_def limit = {9999, {1, 1}};
+	service.limit = &limit;
+	service.limit_count = 1;
+	check_failure(&service, &command, STAGE_LIMIT, EINVAL, "limit: Invalid argument");
+}
+
+static void test_runtime_directory_that_is_a_link_is_refused(void **state)
+{
+	(void)state;
+	char link_path[128];
+	snprintf(link_path, sizeof(link_path), "%s/linked", directory);
+	assert_int_equal(symlink("/etc", link_path), 0);
+	char *names[] = {"linked", NULL}, *fine[] = {"/bin/true", NULL};
+	struct service_def service = plain_service();
+	service.runtime_directories = (struct words){names, 1};
+	service.has_user = true;
+	service.uid = service.gid = 33;
+	struct command command = {.argv = {fine, 1}};
+	check_failure(&service, &command, STAGE_RUNTIME_DIRECTORY, ENOTDIR,
+		      "runtime directory linked: Not a directory");
+	struct stat st;
+	assert_int_equal(stat("/etc", &st), 0);
+	assert_int_equal(st.st_uid, 0);
+}
+
+static void test_error_text_for_a_builtin_and_for_garbage(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	char *words[] = {"gossip", NULL};
+	struct command command = {.argv = {words, 1}, .builtin = true};
+	struct spawn_error error = {STAGE_EXEC, EACCES, 0};
+	char text[128];
+	assert_string_equal(spawn_error_text(&service, &command, &error, text, sizeof(text)),
+			    "exec @gossip: Permission denied");
+	error = (struct spawn_error){STAGE_HIDDEN, EPERM, 7}; /* an index that is not there */
+	assert_string_equal(spawn_error_text(&service, &command, &error, text, sizeof(text)),
+			    "hide: Operation not permitted");
+	for (int stage = 0; stage < STAGE_COUNT; stage++)
+		assert_non_null(spawn_stage_name((enum spawn_stage)stage));
+
+	int fds[2];
+	assert_int_equal(pipe2(fds, O_NONBLOCK | O_CLOEXEC), 0);
+	assert_int_equal(spawn_error_read(fds[0], &error), -1);
+	assert_int_equal(errno, EAGAIN);
+	error = (struct spawn_error){(enum spawn_stage)99, 0, 0};
+	assert_int_equal(write(fds[1], &error, sizeof(error)), sizeof(error));
+	assert_int_equal(spawn_error_read(fds[0], &error), -1);
+	assert_int_equal(errno, EPROTO);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(spawn_error_read(fds[0], &error), -1);
+	assert_int_equal(errno, EPROTO);
+	close(fds[1]);
+	assert_int_equal(spawn_error_read(fds[0], &error), 0);
+	close(fds[0]);
+}
+
+/* A child of ours runs `check` where clone3 fails with `error`; its exit code is the answer. */
+static int with_clone3_denied(int error, int (*check)(void))
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		struct sock_filter filter[] = {
+			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* nr */),
+			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
+			BPF_STMT(BPF_RET | BPF_K,
+				 0x00050000u /* SECCOMP_RET_ERRNO */ | (unsigned)error),
+			BPF_STMT(BPF_RET | BPF_K, 0x7fff0000u /* SECCOMP_RET_ALLOW */),
+		};
+		struct sock_fprog program = {4, filter};
+		clone3_missing = false;
+		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+		    prctl(PR_SET_SECCOMP, 2, &program, 0, 0) < 0)
+			_exit(99);
+		_exit(check());
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+/* 0 or a bit each: spawn failed, no pidfd, wrong exit code; and 64 when clone3 is remembered as
+ * missing. */
+static int spawn_false(void)
+{
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	char *words[] = {"/bin/false", NULL};
+	struct command command = {.argv = {words, 1}};
+	struct spawned spawned;
+	if (spawn(&service, &command, &context, &spawned) < 0)
+		return 1 | (clone3_missing ? 64 : 0) | (errno == EAGAIN ? 8 : 0);
+	siginfo_t info;
+	int result = spawned.pidfd < 0 ? 2 : 0;
+	if (waitid(P_PIDFD, (id_t)spawned.pidfd, &info, WEXITED) < 0 || info.si_status != 1)
+		result |= 4;
+	return result | (clone3_missing ? 64 : 0);
+}
+
+static void test_without_clone3_fork_does(void **state)
+{
+	(void)state;
+	assert_int_equal(with_clone3_denied(ENOSYS, spawn_false), 64);
+	assert_int_equal(with_clone3_denied(EPERM, spawn_false), 64);
+	assert_int_equal(with_clone3_denied(EINVAL, spawn_false), 0);
+}
+
+static void test_eagain_is_passed_on_and_not_remembered(void **state)
+{
+	(void)state;
+	assert_int_equal(with_clone3_denied(EAGAIN, spawn_false), 1 | 8);
+}
+
+/* After a failed start and many good ones no descriptor is left behind in the parent. */
+static void test_parent_keeps_no_descriptor(void **state)
+{
+	(void)state;
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	struct run result;
+	int before = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(before);
+	for (int i = 0; i < 20; i++)
+		run_shell(&service, "exit 0", &context, &result);
+	char *missing[] = {"/missing", NULL};
+	struct command command = {.argv = {missing, 1}};
+	run(&service, &command, &context, &result);
+	int after = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	close(after);
+	assert_int_equal(before, after);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	if (!mkdtemp(directory))
+		return -1;
+	chmod(directory, 0755);
+	snprintf(run_dir, sizeof(run_dir), "%s/supervisor", directory);
+	return mkdir(run_dir, 0755);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf %s", directory);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_environment_is_exactly_the_documented_one),
+		cmocka_unit_test(test_path_of_the_file_replaces_ours),
+		cmocka_unit_test(test_builtin_runs_our_own_executable),
+		cmocka_unit_test(test_descriptors_are_the_documented_ones),
+		cmocka_unit_test(test_signals_are_clean),
+		cmocka_unit_test(test_session_umask_nice_limits_directory),
+		cmocka_unit_test(test_templates_and_runtime_directories),
+		cmocka_unit_test(test_failures_name_stage_object_and_error),
+		cmocka_unit_test(test_runtime_directory_that_is_a_link_is_refused),
+		cmocka_unit_test(test_error_text_for_a_builtin_and_for_garbage),
+		cmocka_unit_test(test_without_clone3_fork_does),
+		cmocka_unit_test(test_eagain_is_passed_on_and_not_remembered),
+		cmocka_unit_test(test_parent_keeps_no_descriptor),
+	};
+	if (geteuid() != 0) {
+		puts("skipped: needs root");
+		return 0;
+	}
+	return cmocka_run_group_tests_name("process/spawn", tests, setup, teardown);
+}
