@@ -1,20 +1,22 @@
 /*
- * Messages between the supervising process and the gossip process, over the channel that `channel = yes` gives the
- * gossip service (SOCK_SEQPACKET, fd 3). One message a datagram, all of one size, native byte order: both ends are the same
- * executable. Each end validates what it receives with gossip_message_valid() before it looks at anything else, and treats
- * an invalid message as a fault of the other: the gossip process exits, the supervising process ends it.
+ * Messages between the supervising process and the gossip process, over the channel that `channel =
+ * yes` gives the gossip service (SOCK_SEQPACKET, fd 3). One message a datagram, all of one size,
+ * native byte order: both ends are the same executable. Each end validates what it receives with
+ * gossip_message_valid() before it looks at anything else, and treats an invalid message as a fault
+ * of the other: the gossip process exits, the supervising process ends it.
  *
  * Order, supervising process -> gossip process:
- *   SELF, then exactly node_count NODE (every index 0..node_count-1 once, one's own included), then READY and LEAVE at any time.
- *   The gossip process speaks to nobody before the last NODE. A new SELF (the configuration was loaded again) starts
- *   over; members whose name, role, address and key are unchanged keep what is known of them.
- * Order, gossip process -> supervising process:
- *   MEMBER for every index after the last NODE (state UNKNOWN at first) and whenever one of its fields other than rtt_us
- *   and heard_ms changes, and for all every GOSSIP_REFRESH_MS; PROGRESS every GOSSIP_PROGRESS_MS; LEFT once the siblings
- *   were told after LEAVE (GOSSIP_LEAVE_MS later at most): it may be stopped then.
+ *   SELF, then exactly node_count NODE (every index 0..node_count-1 once, one's own included), then
+ * READY and LEAVE at any time. The gossip process speaks to nobody before the last NODE. A new SELF
+ * (the configuration was loaded again) starts over; members whose name, role, address and key are
+ * unchanged keep what is known of them. Order, gossip process -> supervising process: MEMBER for
+ * every index after the last NODE (state UNKNOWN at first) and whenever one of its fields other
+ * than rtt_us and heard_ms changes, and for all every GOSSIP_REFRESH_MS; PROGRESS every
+ * GOSSIP_PROGRESS_MS; LEFT once the siblings were told after LEAVE (GOSSIP_LEAVE_MS later at most):
+ * it may be stopped then.
  *
- * Times are milliseconds of CLOCK_MONOTONIC of this machine. An index is the node's place in the cluster file
- * (struct cluster.node[]), valid on this machine only.
+ * Times are milliseconds of CLOCK_MONOTONIC of this machine. An index is the node's place in the
+ * cluster file (struct cluster.node[]), valid on this machine only.
  */
 #ifndef SUPERVISOR_GOSSIP_MESSAGE_H
 #define SUPERVISOR_GOSSIP_MESSAGE_H
@@ -24,13 +26,13 @@
 #include <stdint.h>
 
 #define GOSSIP_CHANNEL_FD 3
-#define GOSSIP_NODES_MAX 64 /* = CLUSTER_NODES_MAX */
+#define GOSSIP_NODES_MAX  64 /* = CLUSTER_NODES_MAX */
 #define GOSSIP_NAME_BYTES 32 /* = NAME_BYTES; NUL-padded */
-#define GOSSIP_KEY_BYTES 32 /* = KEY_BYTES */
+#define GOSSIP_KEY_BYTES  32 /* = KEY_BYTES */
 
 #define GOSSIP_PROGRESS_MS 1000
-#define GOSSIP_REFRESH_MS 5000
-#define GOSSIP_LEAVE_MS 1000
+#define GOSSIP_REFRESH_MS  5000
+#define GOSSIP_LEAVE_MS	   1000
 
 #define GOSSIP_MESSAGE_MAGIC 0x676f7331u /* "gos1": changes with the layout below */
 
@@ -44,26 +46,28 @@ enum gossip_message_type {
 	GOSSIP_LEFT = 18,
 };
 
-/* Also the states of src/cluster/membership.h and of the wire: the numbers are part of the protocol. */
+/* Also the states of src/cluster/membership.h and of the wire: the numbers are part of the
+ * protocol. */
 enum gossip_state {
 	GOSSIP_UNKNOWN = 0, /* never heard of since this process started */
 	GOSSIP_ALIVE = 1,
-	GOSSIP_SUSPECT = 2, /* silent for a while; dead soon unless it, or another for it, objects */
+	GOSSIP_SUSPECT =
+		2, /* silent for a while; dead soon unless it, or another for it, objects */
 	GOSSIP_DEAD = 3,
 	GOSSIP_LEFT_STATE = 4, /* said itself that it goes */
 };
 
 /* Why a packet was not used; indices of gossip_progress.dropped[]. */
 enum gossip_drop {
-	GOSSIP_DROP_SHORT,	/* shorter or longer than any packet, or cut off */
-	GOSSIP_DROP_MAGIC,	/* not a gossip packet, or of a version not understood */
-	GOSSIP_DROP_SOURCE,	/* from an address that is no sibling's */
-	GOSSIP_DROP_FLOOD,	/* its sender sent more than anyone needs; not looked at */
-	GOSSIP_DROP_REPLAY,	/* seen before, or older than the window */
-	GOSSIP_DROP_BOOT,	/* sealed for or by another boot than the present one */
-	GOSSIP_DROP_SEAL,	/* forged, damaged, or sealed with another key */
-	GOSSIP_DROP_CONTENT,	/* well sealed, but not well formed */
-	GOSSIP_DROP_SEND,	/* could not be sent */
+	GOSSIP_DROP_SHORT,   /* shorter or longer than any packet, or cut off */
+	GOSSIP_DROP_MAGIC,   /* not a gossip packet, or of a version not understood */
+	GOSSIP_DROP_SOURCE,  /* from an address that is no sibling's */
+	GOSSIP_DROP_FLOOD,   /* its sender sent more than anyone needs; not looked at */
+	GOSSIP_DROP_REPLAY,  /* seen before, or older than the window */
+	GOSSIP_DROP_BOOT,    /* sealed for or by another boot than the present one */
+	GOSSIP_DROP_SEAL,    /* forged, damaged, or sealed with another key */
+	GOSSIP_DROP_CONTENT, /* well sealed, but not well formed */
+	GOSSIP_DROP_SEND,    /* could not be sent */
 	GOSSIP_DROP_REASONS,
 };
 
@@ -71,7 +75,8 @@ struct gossip_self {
 	uint16_t index;
 	uint16_t node_count;
 	uint8_t reserved[4];
-	uint64_t boot_id; /* random, new at each start of the supervising process, never 0; the same for a restarted gossip process */
+	uint64_t boot_id; /* random, new at each start of the supervising process, never 0; the same
+			     for a restarted gossip process */
 	char cluster[GOSSIP_NAME_BYTES];
 	uint8_t secret_key[GOSSIP_KEY_BYTES];
 };
@@ -109,8 +114,10 @@ struct gossip_member {
 };
 
 struct gossip_progress {
-	uint64_t ticks, late_ticks; /* 200 ms periods seen; those that came so late that others are not judged by them */
-	uint64_t packets_in, packets_out, bytes_in, bytes_out; /* UDP payload, in: accepted ones only */
+	uint64_t ticks, late_ticks; /* 200 ms periods seen; those that came so late that others are
+				       not judged by them */
+	uint64_t packets_in, packets_out, bytes_in,
+		bytes_out; /* UDP payload, in: accepted ones only */
 	uint64_t dropped[GOSSIP_DROP_REASONS];
 };
 
@@ -141,8 +148,9 @@ enum gossip_direction { GOSSIP_TO_PROCESS, GOSSIP_FROM_PROCESS };
 void gossip_message_init(struct gossip_message *message, enum gossip_message_type type);
 
 /*
- * True if `bytes` bytes at `data` (as received, any alignment) are one message that may travel in `direction`, with all its
- * fields in range. Indices are below GOSSIP_NODES_MAX; that they are below node_count is the receiver's to check.
+ * True if `bytes` bytes at `data` (as received, any alignment) are one message that may travel in
+ * `direction`, with all its fields in range. Indices are below GOSSIP_NODES_MAX; that they are
+ * below node_count is the receiver's to check.
  */
 bool gossip_message_valid(const void *data, size_t bytes, enum gossip_direction direction);
 
