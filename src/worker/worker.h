@@ -24,6 +24,13 @@ int dlm_worker(int argc, char **argv);
 int ocfs2_worker(int argc, char **argv);
 int share_dirs_worker(int argc, char **argv);
 int agent_worker(int argc, char **argv);
+int network_worker(int argc, char **argv);
+int address_worker(int argc, char **argv);
+int netns_worker(int argc, char **argv);
+int nfsdcld_worker(int argc, char **argv);
+int nfsd_worker(int argc, char **argv);
+int share_worker(int argc, char **argv);
+int cachefiles_worker(int argc, char **argv);
 
 struct worker_context {
 	const struct cluster *cluster;
