@@ -31,23 +31,22 @@ static int setting(const char *path, const char *value)
 
 static int settings(const char *interface)
 {
-	char path[128];
 	static const struct {
-		const char *name, *value;
+		const char *family, *name, *value;
 	} per_interface[] = {
-		{"ipv6/conf/%s/disable_ipv6", "1"},
-		{"ipv4/conf/%s/arp_ignore", "1"},
-		{"ipv4/conf/%s/arp_announce", "2"},
+		{"ipv6", "disable_ipv6", "1"},
+		{"ipv4", "arp_ignore", "1"},
+		{"ipv4", "arp_announce", "2"},
 		/* Without it, deleting one address also deletes the others of its subnet. */
-		{"ipv4/conf/%s/promote_secondaries", "1"},
+		{"ipv4", "promote_secondaries", "1"},
 	};
+	char path[128];
 
 	if (setting("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1") < 0)
 		return -1;
 	for (size_t i = 0; i < sizeof(per_interface) / sizeof(per_interface[0]); i++) {
-		int used = snprintf(path, sizeof(path), "/proc/sys/net/");
-		snprintf(path + used, sizeof(path) - (size_t)used, per_interface[i].name,
-			 interface);
+		snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", per_interface[i].family,
+			 interface, per_interface[i].name);
 		if (setting(path, per_interface[i].value) < 0)
 			return -1;
 	}

@@ -35,6 +35,8 @@ uint32_t exports_share_id(const char *share_name)
 
 	for (const char *at = share_name; *at != '\0'; at++)
 		hash = (hash ^ (uint8_t)*at) * 16777619u;
+	/* The kernel reads and prints it as a signed number. */
+	hash &= INT32_MAX;
 	return hash != 0 ? hash : 1;
 }
 

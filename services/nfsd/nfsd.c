@@ -42,7 +42,7 @@
 #define BACKLOG	       64
 #define THREADS	       "8"
 #define BLOCK_BYTES    "1048576"
-#define VERSIONS       "-2 -3 +4 -4.0 +4.1 +4.2"
+#define VERSIONS       "-2 -3 +4 -4.0 +4.1 +4.2\n"
 /* The shortest that the kernel takes. A lease that ran out is kept as long as nobody wants what it
  * holds. */
 #define LEASE_SECONDS "10"
