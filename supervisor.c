@@ -11,6 +11,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } verbs[] = {
+	{"check", cmd_check},
 	{"keygen", cmd_keygen},
 };
 

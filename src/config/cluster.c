@@ -400,7 +400,7 @@ static void check_nodes(struct parser *parser)
 struct cluster *cluster_parse(struct arena *arena, const char *file, const char *text, size_t size,
 			      struct config_report *report)
 {
-	size_t before = report->count;
+	size_t before = report->seen;
 	struct cluster *cluster = arena_alloc(arena, sizeof(*cluster));
 	struct parser *parser = arena_alloc(arena, sizeof(*parser));
 	if (!cluster || !parser) {
@@ -431,14 +431,14 @@ struct cluster *cluster_parse(struct arena *arena, const char *file, const char 
 	resolve_shares(parser);
 	check_addresses(parser);
 	check_nodes(parser);
-	return report->count == before ? cluster : NULL;
+	return report->seen == before ? cluster : NULL;
 }
 
 bool node_identity_parse(struct node_identity *identity, const char *file, const char *text,
 			 size_t size, struct config_report *report)
 {
 	static const char *const keys[] = {"name", "secret-key"};
-	size_t before = report->count;
+	size_t before = report->seen;
 	bool seen[2] = {false};
 	struct arena arena = {0};
 	struct lines lines;
@@ -471,9 +471,9 @@ bool node_identity_parse(struct node_identity *identity, const char *file, const
 					  keys[i]);
 	}
 	arena_free(&arena);
-	if (report->count != before)
+	if (report->seen != before)
 		sodium_memzero(identity, sizeof(*identity));
-	return report->count == before;
+	return report->seen == before;
 }
 
 const struct cluster_node *cluster_find_node(const struct cluster *cluster, const char *name)

@@ -13,10 +13,14 @@
 #define SERVICES_MAX 512
 
 struct config_source {
-	const char *directory; /* /etc/supervisor: services/, profiles/, cluster.conf, node.conf;
-				  missing ones fall back to built-ins */
-	const char *profile;   /* NULL: only the cluster and node files */
-	const char *node;      /* overrides node.conf's name; NULL: as node.conf says */
+	/*
+	 * NULL: /etc/supervisor. Holds services/, profiles/, cluster.conf, node.conf; any of them
+	 * may be missing, and services and profiles then are the built-in ones.
+	 */
+	const char *directory;
+	const char *profile;  /* NULL: only the cluster and node files */
+	const char *node;     /* in place of node.conf's name; NULL: as node.conf says */
+	const char *accounts; /* directory of passwd and group; NULL: /etc */
 };
 
 struct sysctl_def {
@@ -26,15 +30,17 @@ struct sysctl_def {
 struct config {
 	struct arena arena;
 	const char *profile;
-	struct words boot_modules; /* loaded by PID 1 itself before the cluster file can be read
-				      (disks, network) */
+	/* Loaded by PID 1 itself before the cluster file can be read: disks, network. */
+	struct words boot_modules;
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
+	const char *node;		 /* this node's name, NULL: unknown */
 	struct cluster *cluster;	 /* NULL: a lone node, no cluster.conf */
 	const struct cluster_node *self; /* NULL without a cluster */
 	struct node_identity identity;
 	bool has_identity;
-	struct service_def *service; /* ordered so that requires/after of each come before it */
+	/* Ordered: what a service requires, wants or comes after stands before it. */
+	struct service_def *service;
 	size_t service_count;
 };
 
@@ -43,12 +49,14 @@ struct config {
  * dependencies, cycles (with their path), unknown variables, unknown users.
  */
 struct config *config_load(const struct config_source *source, struct config_report *report);
-void config_free(struct config *config);
+void config_free(struct config *config); /* NULL is fine */
 /* -1: no such service. */
 int config_find(const struct config *config, const char *name);
 
-/* Only the profile's boot part (boot-modules): needs neither cluster nor node file. Same ownership
- * and errors. */
+/*
+ * Only the profile's boot part (boot_modules): needs neither cluster nor node file. Same ownership
+ * and errors.
+ */
 struct config *config_load_boot(const struct config_source *source, struct config_report *report);
 
 #endif

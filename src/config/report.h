@@ -13,7 +13,8 @@
 #define CONFIG_FINDING_BYTES 384
 
 struct config_report {
-	size_t count; /* findings seen, also those past the maximum */
+	size_t count; /* different findings, also those past the maximum */
+	size_t seen;  /* all, repeated ones included: grows with every one */
 	char finding[CONFIG_FINDINGS_MAX][CONFIG_FINDING_BYTES];
 };
 

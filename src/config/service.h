@@ -1,6 +1,6 @@
 /*
  * A service as its file describes it: everything typed, checked and expanded; nothing here changes
- * while it runs. The grammar is docs/SERVICES.md; the keys are one table in service.c.
+ * while it runs. The grammar is docs/SERVICES.md; the keys are one table in service_keys.c.
  */
 #ifndef SUPERVISOR_CONFIG_SERVICE_H
 #define SUPERVISOR_CONFIG_SERVICE_H
@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#define SERVICE_NAME_BYTES \
-	64 /* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL */
+/* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL. */
+#define SERVICE_NAME_BYTES 64
 
-/* NULL-terminated vector of strings, as execve(2) wants it. */
+/* NULL-terminated vector of strings, as execve(2) wants it. Empty: word may be NULL. */
 struct words {
 	char **word;
 	size_t count;
@@ -23,26 +23,22 @@ struct words {
 
 enum service_kind {
 	SERVICE_DAEMON,	 /* runs until stopped */
-	SERVICE_ONESHOT, /* start command, ready when it exited well; optional stop command undoes
-			    it */
+	SERVICE_ONESHOT, /* ready when its start command has ended well; a stop command undoes it */
 	SERVICE_GROUP,	 /* runs nothing; ready when what it requires is */
-	SERVICE_POOL,	 /* `instances = N` in the file: members NAME:1 … NAME:N; ready while any
-			    member is */
+	SERVICE_POOL,	 /* `instances = N`: wants NAME:1 … NAME:N, ready while any of them is */
 };
 
 enum ready_mode { READY_NOW, READY_EXIT, READY_NOTIFY, READY_TCP, READY_UNIX };
 enum restart_mode { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
 enum condition_kind { CONDITION_LEASE, CONDITION_PATH };
 
-/* A command: words after expansion. `builtin`: run this same executable as "supervisor worker
- * WORD…". */
 struct command {
-	struct words argv; /* count 0: none given */
-	bool builtin;
+	struct words argv; /* after expansion; count 0: none given */
+	bool builtin;	   /* run this same executable as "supervisor worker WORD…" */
 };
 
 struct listen_def {
-	const char *text; /* as written, e.g. "tcp 0.0.0.0:80"; equal texts share one socket */
+	const char *text; /* "tcp 0.0.0.0:80", after expansion; equal texts share one socket */
 	int socket_type;  /* SOCK_STREAM or SOCK_DGRAM */
 	struct sockaddr_storage address;
 	socklen_t address_length;
@@ -53,8 +49,7 @@ struct limit_def {
 	struct rlimit value;
 };
 
-/* `template = NAME -> /path`: NAME (services/SERVICE/NAME) expanded when the configuration was
- * loaded, written before each start. */
+/* `template = FILE.in -> /path`: expanded when loaded, written before each start. */
 struct template_def {
 	const char *name, *path, *text;
 	size_t size; /* bytes of text */
@@ -67,14 +62,17 @@ struct condition {
 
 struct service_def {
 	char name[SERVICE_NAME_BYTES];
-	const char *instance; /* "" unless a template or a pool member */
+	const char *instance; /* of NAME@INSTANCE, the number of a pool's member, or "" */
 	const char *file;     /* where it came from, for messages */
 	const char *description;
 	enum service_kind kind;
 	struct command start, stop, reload;
 
-	/* Indices into config.service[]. wants: started, but not waited for when it fails; after:
-	 * order only. */
+	/*
+	 * Indices into config.service[], all below this service's own. wants: started too, waited
+	 * for until ready or failed; after: order only. A pool wants its members, and nothing
+	 * else: what its file requires, its members require.
+	 */
 	uint16_t *requires, *wants, *after;
 	size_t requires_count, wants_count, after_count;
 	int pool; /* index of the pool this is a member of, or -1 */
@@ -88,18 +86,18 @@ struct service_def {
 	enum restart_mode restart;
 	uint32_t restart_delay_ms, restart_delay_max_ms; /* exponential backoff between the two */
 	uint32_t healthy_after_ms;			 /* up that long: backoff starts anew */
-	uint8_t success_exit[16]; /* exit codes besides 0 that are no failure */
+	uint8_t success_exit[16];			 /* codes besides 0 that are no failure */
 	size_t success_exit_count;
 
-	bool channel;		   /* SOCK_SEQPACKET to the supervising process as fd 3 */
-	struct listen_def *listen; /* first one is fd 0 (fd 4… with channel = yes), all also as
-				      LISTEN_FDS from 3 on without channel */
+	bool channel; /* SOCK_SEQPACKET to the supervising process as fd 3 */
+	/* First one is fd 0 (fd 4… with channel = yes), all also as LISTEN_FDS from 3 on without.
+	 */
+	struct listen_def *listen;
 	size_t listen_count;
 	struct template_def *template;
 	size_t template_count;
 
-	/* What it runs as and what it may do; applied by src/process/sandbox.c between fork and
-	 * exec. */
+	/* What it runs as and may do; applied by src/process/sandbox.c between fork and exec. */
 	bool has_user;
 	uid_t uid;
 	gid_t gid;
@@ -110,22 +108,21 @@ struct service_def {
 	int oom_score_adj;
 	struct limit_def *limit;
 	size_t limit_count;
-	const char *directory;	  /* working directory, default "/" */
-	struct words environment; /* "KEY=VALUE"; nothing else is inherited but PATH, NOTIFY_SOCKET,
-				     LISTEN_* */
-	struct words runtime_directories; /* made before the start under --run's parent (/run),
-					     owned by the user, 0755 */
-	uint64_t capabilities;	/* bit N = CAP_N; root services keep exactly these, others get them
-				   ambient. Empty by default. */
+	const char *directory; /* working directory, default "/" */
+	/* "KEY=VALUE"; nothing else is inherited but PATH, NOTIFY_SOCKET, LISTEN_*. */
+	struct words environment;
+	/* Made before the start in the parent of --run (/run), owned by the user, mode 0755. */
+	struct words runtime_directories;
+	/* Bit N = CAP_N; root services keep exactly these, others get them ambient. */
+	uint64_t capabilities;
 	bool all_capabilities;	/* `capabilities = all`: trusted workers of ours */
 	struct words seccomp;	/* names and @groups; empty: no filter */
 	bool no_new_privileges; /* default yes */
 	bool private_tmp;
-	bool private_network; /* default no */
-	const char *root; /* NULL, "empty" (nothing but the program, already open), or a directory
-			     to chroot to */
-	struct words hidden; /* paths covered by an empty read-only mount in the service's own mount
-				namespace */
+	bool private_network;
+	const char *root; /* NULL, "empty" (an empty directory), or a directory to chroot to */
+	/* Covered by an empty read-only mount in the service's own mount namespace. */
+	struct words hidden;
 	uint64_t memory_max_bytes; /* 0: none */
 	uint32_t pids_max;	   /* 0: none */
 };

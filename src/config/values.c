@@ -74,20 +74,25 @@ bool value_size(const struct place *place, const char *text, uint64_t *bytes)
 	return place_expected(place, text, "a size such as 64K, 1M, 2G");
 }
 
-bool value_number(const struct place *place, const char *text, int64_t least, int64_t most,
-		  int64_t *out)
+bool number_in(const char *text, int64_t least, int64_t most, int64_t *out)
 {
 	bool minus = least < 0 && text[0] == '-';
 	uint64_t count = 0;
 	size_t length = digits(text + minus, &count);
-	if (length > 0 && text[length + minus] == 0 && count <= INT64_MAX) {
-		int64_t value = minus ? -(int64_t)count : (int64_t)count;
-		if (value >= least && value <= most) {
-			*out = value;
-			return true;
-		}
-	}
-	return place_expected(place, text, "a number from %lld to %lld", (long long)least,
+	if (length == 0 || text[length + minus] || count > INT64_MAX)
+		return false;
+	int64_t value = minus ? -(int64_t)count : (int64_t)count;
+	if (value < least || value > most)
+		return false;
+	*out = value;
+	return true;
+}
+
+bool value_number(const struct place *place, const char *text, int64_t least, int64_t most,
+		  int64_t *out)
+{
+	return number_in(text, least, most, out) ||
+	       place_expected(place, text, "a number from %lld to %lld", (long long)least,
 			      (long long)most);
 }
 

@@ -18,7 +18,8 @@
 bool value_duration(const struct place *place, const char *text, uint32_t *ms);
 /* "64K", "1M", "2G" (powers of 1024), or a plain number of bytes. */
 bool value_size(const struct place *place, const char *text, uint64_t *bytes);
-/* A decimal number without sign, blanks or leading zeros, or (least < 0) with a minus. */
+/* A decimal number without plus sign, blanks or leading zeros. number_in says nothing. */
+bool number_in(const char *text, int64_t least, int64_t most, int64_t *out);
 bool value_number(const struct place *place, const char *text, int64_t least, int64_t most,
 		  int64_t *out);
 bool value_bool(const struct place *place, const char *text, bool *out); /* yes, no */
@@ -35,8 +36,9 @@ bool value_key(const struct place *place, const char *text,
 bool value_disk(const struct place *place, const char *text);
 /* An absolute path without "." and ".." and empty components. */
 bool value_path(const struct place *place, const char *text);
-bool value_signal(const struct place *place, const char *text, int *out);     /* TERM, INT, … */
-bool value_capability(const struct place *place, const char *text, int *out); /* cap_net_admin, … */
+bool value_signal(const struct place *place, const char *text, int *out); /* TERM, INT, … */
+bool value_capability(const struct place *place, const char *text,
+		      int *out); /* net_admin, …: without cap_ */
 /* `resource` as in "limit-nofile": "nofile"; words: one value for both limits, or soft and hard. */
 bool value_limit(const struct place *place, const char *resource, const struct words *words,
 		 struct limit_def *out);

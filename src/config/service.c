@@ -1,0 +1,165 @@
+/* Reads one service: its defaults, its file, and whether it all makes sense together. */
+#include "src/config/service_keys.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool name_part(const char *text, size_t length, const char *more)
+{
+	for (size_t i = 0; i < length; i++) {
+		char c = text[i];
+		bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+		if (!plain && (i == 0 || !strchr(more, c)))
+			return false;
+	}
+	return length > 0;
+}
+
+bool service_name_good(const char *name)
+{
+	const char *at = strchr(name, '@');
+	size_t base = at ? (size_t)(at - name) : strlen(name);
+	return strlen(name) < SERVICE_NAME_BYTES && name_part(name, base, "_-.") &&
+	       (!at || name_part(at + 1, strlen(at + 1), "_-.ABCDEFGHIJKLMNOPQRSTUVWXYZ"));
+}
+
+/* What a file does not say. docs/SERVICES.md gives the reasons. */
+static void set_defaults(struct service_def *def)
+{
+	def->kind = SERVICE_DAEMON;
+	def->description = "";
+	def->instance = "";
+	def->directory = "/";
+	def->pool = -1;
+	def->start_timeout_ms = 30 * 1000;
+	def->stop_timeout_ms = 10 * 1000;
+	def->stop_signal = SIGTERM;
+	def->restart_delay_ms = 100;
+	def->restart_delay_max_ms = 30 * 1000;
+	def->healthy_after_ms = 10 * 1000;
+	def->umask = 022;
+	def->no_new_privileges = true;
+}
+
+static void wrong(const struct service_reader *reader, const char *key, const char *text)
+{
+	config_report_add(reader->loader->report, reader->file->shown,
+			  service_key_line(reader, key), "%s: %s", key, text);
+}
+
+static bool given(const struct service_reader *reader, const char *key)
+{
+	return service_key_line(reader, key) > 0;
+}
+
+/* A group runs nothing: only what says what it is and what it stands for has a meaning. */
+static void check_group(const struct service_reader *reader)
+{
+	static const char *const run[] = {"start",   "stop",	     "reload",	"ready",
+					  "restart", "listen",	     "channel", "template",
+					  "user",    "capabilities", "seccomp", "instances"};
+	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
+		if (given(reader, run[i]))
+			wrong(reader, run[i], "found in a group, which runs nothing");
+	}
+}
+
+static void check_commands(const struct service_reader *reader)
+{
+	const struct service_def *def = &reader->draft->def;
+	bool daemon = def->kind == SERVICE_DAEMON;
+	if (!given(reader, "start"))
+		config_report_add(reader->loader->report, reader->file->shown, 0,
+				  "found no key \"start\", expected one");
+	if (daemon && given(reader, "stop"))
+		wrong(reader, "stop", "found in a daemon, which is stopped by stop-signal");
+	if (!daemon && given(reader, "reload"))
+		wrong(reader, "reload", "found in a oneshot, expected it in a daemon only");
+	if (!daemon && given(reader, "instances"))
+		wrong(reader, "instances", "found in a oneshot, expected it in a daemon only");
+	if (daemon && def->ready == READY_EXIT && given(reader, "ready"))
+		wrong(reader, "ready", "found exit in a daemon, expected now, notify, tcp or unix");
+	if (!daemon && def->ready != READY_EXIT)
+		wrong(reader, "ready",
+		      "found in a oneshot, which is ready when its start command has ended well");
+	if (!daemon && def->restart == RESTART_ALWAYS)
+		wrong(reader, "restart", "found always in a oneshot, expected on-failure or never");
+	if (!daemon && given(reader, "success-exit") && def->success_exit_count == 0)
+		wrong(reader, "success-exit", "found nothing");
+}
+
+static void check_sandbox(const struct service_reader *reader)
+{
+	const struct service_def *def = &reader->draft->def;
+	if (given(reader, "group") && !given(reader, "user"))
+		wrong(reader, "group", "found without user, expected both");
+	if (given(reader, "groups") && !given(reader, "user"))
+		wrong(reader, "groups", "found without user, expected both");
+	if (def->all_capabilities && def->has_user && def->uid != 0)
+		wrong(reader, "capabilities",
+		      "found all together with a user, expected it for root only");
+	if (def->restart_delay_ms > def->restart_delay_max_ms)
+		wrong(reader, "restart-delay", "found more than restart-delay-max");
+	for (size_t i = 0; i < def->listen_count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(def->listen[i].text, def->listen[j].text) == 0)
+				wrong(reader, "listen",
+				      "found the same socket twice, expected it once");
+		}
+	}
+}
+
+void service_read(struct loader *loader, struct source_file *file, const char *name,
+		  const char *instance, struct service_draft *draft)
+{
+	size_t before = loader->report->seen;
+	struct service_reader reader = {
+		.loader = loader, .file = file, .scope = loader->scope, .draft = draft};
+	struct service_def *def = &draft->def;
+	struct lines lines;
+	struct line line;
+
+	*draft = (struct service_draft){0};
+	set_defaults(def);
+	snprintf(def->name, sizeof(def->name), "%s", name);
+	if (instance)
+		def->instance = instance;
+	reader.scope.instance = instance;
+	draft->failed = true;
+	if (!source_file_load(loader, file))
+		return;
+	def->file = file->shown;
+
+	lines_init(&lines, loader->scratch, loader->report, file->shown, file->text, file->size);
+	while (lines_next(&lines, &line))
+		service_key_set(&reader, &line);
+
+	if (!given(&reader, "ready"))
+		def->ready = def->kind == SERVICE_ONESHOT ? READY_EXIT : READY_NOW;
+	if (!given(&reader, "restart"))
+		def->restart = def->kind == SERVICE_DAEMON ? RESTART_ALWAYS : RESTART_ON_FAILURE;
+	if (def->kind == SERVICE_GROUP) {
+		check_group(&reader);
+	} else {
+		check_commands(&reader);
+		check_sandbox(&reader);
+	}
+	draft->failed = loader->report->seen != before;
+}
+
+size_t service_pool_size(struct loader *loader, struct source_file *file)
+{
+	struct config_report *unused = arena_alloc(loader->scratch, sizeof(*unused));
+	struct lines lines;
+	struct line line;
+	int64_t count = 0;
+	if (!unused || !source_file_load(loader, file))
+		return 0;
+	lines_init(&lines, loader->scratch, unused, file->shown, file->text, file->size);
+	while (lines_next(&lines, &line)) {
+		if (line.kind == LINE_PAIR && strcmp(line.key, "instances") == 0)
+			number_in(line.value, 1, POOL_MEMBERS_MAX, &count);
+	}
+	return (size_t)count;
+}

@@ -1,0 +1,26 @@
+/* Inside src/config: the table of a service file's keys, used by service.c. */
+#ifndef SUPERVISOR_CONFIG_SERVICE_KEYS_H
+#define SUPERVISOR_CONFIG_SERVICE_KEYS_H
+
+#include "src/config/load.h"
+
+#define SERVICE_KEYS_MAX 64
+
+/* One service being read. */
+struct service_reader {
+	struct loader *loader;
+	struct source_file *file;
+	struct expand_scope scope;
+	struct service_draft *draft;
+	int line[SERVICE_KEYS_MAX]; /* of each key's (last) line, 0: not given */
+	bool has_group;
+	size_t environment_capacity, condition_capacity, listen_capacity, template_capacity,
+		limit_capacity;
+};
+
+/* Expands and checks the line and puts it into the draft. False when reported. */
+bool service_key_set(struct service_reader *reader, const struct line *line);
+/* The line that gave this key, 0 if none did. */
+int service_key_line(const struct service_reader *reader, const char *name);
+
+#endif
