@@ -15,6 +15,10 @@ static const struct {
 	{"socket", 0}, {"socketpair", 0}, {"ioctl", 1}, {"prctl", 0}, {"fcntl", 1}, {"madvise", 2},
 };
 
+#ifndef PR_SET_VMA
+#define PR_SET_VMA 0x53564d41 /* linux/prctl.h, since 5.17 */
+#endif
+
 #define CONSTANT(call, name)                  \
 	{                                     \
 		call, #name, (uint64_t)(name) \
@@ -24,14 +28,16 @@ static const struct {
 	const char *call, *name;
 	uint64_t value;
 } constant[] = {
-	CONSTANT("socket", AF_UNIX),	     CONSTANT("socket", AF_INET),
-	CONSTANT("socket", AF_INET6),	     CONSTANT("socket", AF_NETLINK),
-	CONSTANT("socketpair", AF_UNIX),     CONSTANT("ioctl", FIONREAD),
-	CONSTANT("ioctl", FIONBIO),	     CONSTANT("ioctl", FIOCLEX),
-	CONSTANT("ioctl", TCGETS),	     CONSTANT("ioctl", TIOCGWINSZ),
-	CONSTANT("prctl", PR_SET_NAME),	     CONSTANT("prctl", PR_GET_NAME),
-	CONSTANT("prctl", PR_SET_DUMPABLE),  CONSTANT("prctl", PR_GET_DUMPABLE),
-	CONSTANT("prctl", PR_SET_PDEATHSIG), CONSTANT("prctl", PR_CAPBSET_READ),
+	CONSTANT("socket", AF_UNIX),	    CONSTANT("socket", AF_INET),
+	CONSTANT("socket", AF_INET6),	    CONSTANT("socket", AF_NETLINK),
+	CONSTANT("socket", AF_PACKET),	    CONSTANT("socket", AF_VSOCK),
+	CONSTANT("socketpair", AF_UNIX),    CONSTANT("ioctl", FIONREAD),
+	CONSTANT("ioctl", FIONBIO),	    CONSTANT("ioctl", FIOCLEX),
+	CONSTANT("ioctl", TCGETS),	    CONSTANT("ioctl", TIOCGWINSZ),
+	CONSTANT("prctl", PR_SET_VMA),	    CONSTANT("prctl", PR_SET_NAME),
+	CONSTANT("prctl", PR_GET_NAME),	    CONSTANT("prctl", PR_SET_DUMPABLE),
+	CONSTANT("prctl", PR_GET_DUMPABLE), CONSTANT("prctl", PR_SET_PDEATHSIG),
+	CONSTANT("prctl", PR_CAPBSET_READ),
 };
 
 static const struct {
