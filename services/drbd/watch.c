@@ -1,0 +1,91 @@
+#include "services/drbd/drbd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+
+extern char **environ;
+
+int drbd_watch_open(struct drbd_watch *watch)
+{
+	static char *const argv[] = {DRBD_SETUP, "events2", DRBD_RESOURCE, NULL};
+	int pipe_fd[2];
+
+	*watch = (struct drbd_watch){.fd = -1, .pid = -1};
+	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
+		return -1;
+	pid_t pid = fork();
+	if (pid < 0) {
+		int saved = errno;
+		close(pipe_fd[0]);
+		close(pipe_fd[1]);
+		errno = saved;
+		return -1;
+	}
+	if (pid == 0) {
+		/* It never ends by itself: it must not outlive the worker that reads it. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(pipe_fd[1], STDOUT_FILENO);
+		execve(argv[0], argv, environ);
+		log_warn("exec %s", argv[0]);
+		_exit(127);
+	}
+	close(pipe_fd[1]);
+	watch->fd = pipe_fd[0];
+	watch->pid = pid;
+	return 0;
+}
+
+static void take_lines(struct drbd_watch *watch)
+{
+	char *newline;
+
+	while ((newline = memchr(watch->buffer, '\n', watch->used))) {
+		size_t length = (size_t)(newline - watch->buffer);
+		drbd_state_line(&watch->state, watch->buffer, length);
+		watch->used -= length + 1;
+		memmove(watch->buffer, newline + 1, watch->used);
+	}
+	if (watch->used == sizeof(watch->buffer))
+		watch->used = 0; /* no line of events2 is that long */
+}
+
+int drbd_watch_next(struct drbd_watch *watch, int timeout_ms)
+{
+	struct pollfd poll_fd = {.fd = watch->fd, .events = POLLIN};
+	int ready;
+
+	do
+		ready = poll(&poll_fd, 1, timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	if (ready <= 0)
+		return ready;
+	ssize_t n =
+		read(watch->fd, watch->buffer + watch->used, sizeof(watch->buffer) - watch->used);
+	if (n < 0 && errno == EINTR)
+		return 1;
+	if (n <= 0)
+		return -1;
+	watch->used += (size_t)n;
+	take_lines(watch);
+	return 1;
+}
+
+void drbd_watch_close(struct drbd_watch *watch)
+{
+	if (watch->pid > 0) {
+		kill(watch->pid, SIGKILL);
+		while (waitpid(watch->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	if (watch->fd >= 0)
+		close(watch->fd);
+	watch->fd = watch->pid = -1;
+}
