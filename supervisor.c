@@ -12,6 +12,7 @@
 #include "src/worker/worker.h"
 
 static const struct worker workers[] = {
+	{"agent", agent_worker},
 	{"dlm", dlm_worker},
 	{"drbd", drbd_worker},
 	{"module", module_worker},
