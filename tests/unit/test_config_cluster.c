@@ -18,7 +18,7 @@
 #define TOP "cluster = demo\nvoters = data1 data2 web1\n"
 #define DATA1                                                                          \
 	"[node data1]\nrole = data\naddress = 10.77.0.11/24\nkey = " KEY_1 "\ndisk = " \
-									   "serial:data\n"
+	"serial:data\n"
 #define DATA2 \
 	"[node data2]\nrole = data\naddress = 10.77.0.12/24\nkey = " KEY_2 "\ndisk = /dev/vdb\n"
 #define WEB1  "[node web1]\nrole = web\naddress = 10.77.0.31/24\nkey = " KEY_3 "\n"
