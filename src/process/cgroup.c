@@ -116,19 +116,34 @@ static bool pass_on(int dir, const char *controller, bool init)
  * namespace, two tests) must not take each other's services for leftovers. It ends with us, so a
  * crashed one's tree is taken over with what still runs in it.
  */
-static int open_tree(int ours)
+static int lock_tree(int ours, const char *name)
+{
+	if (mkdirat(ours, name, 0755) < 0 && errno != EEXIST)
+		return -1;
+	int fd = openat(ours, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	struct stat opened, named;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0) {
+		/* Its former owner may have removed it between our open and our lock. */
+		if (fstatat(ours, name, &named, 0) == 0 && named.st_ino == opened.st_ino)
+			return fd;
+		errno = EWOULDBLOCK;
+	}
+	int error = errno;
+	close(fd);
+	errno = error;
+	return -1;
+}
+
+static int open_tree(struct cgroup_tree *tree)
 {
 	for (int i = 0; i < TREES_MAX; i++) {
-		char name[32];
-		snprintf(name, sizeof(name), i == 0 ? "supervisor" : "supervisor-%d", i);
-		if (mkdirat(ours, name, 0755) < 0 && errno != EEXIST)
-			return -1;
-		int fd = openat(ours, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (fd < 0)
-			return -1;
-		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
-			return fd;
-		close(fd);
+		snprintf(tree->name, sizeof(tree->name), i == 0 ? "supervisor" : "supervisor-%d",
+			 i);
+		tree->fd = lock_tree(tree->parent_fd, tree->name);
+		if (tree->fd >= 0 || (errno != EWOULDBLOCK && errno != ENOENT))
+			return tree->fd;
 	}
 	errno = EUSERS;
 	return -1;
@@ -136,28 +151,30 @@ static int open_tree(int ours)
 
 int cgroup_tree_open(struct cgroup_tree *tree, bool init)
 {
-	*tree = (struct cgroup_tree){.fd = -1};
-	int ours = open_ours(init);
-	if (ours < 0)
+	*tree = (struct cgroup_tree){.fd = -1, .parent_fd = -1};
+	tree->parent_fd = open_ours(init);
+	if (tree->parent_fd < 0)
 		return -1;
-
-	tree->fd = open_tree(ours);
-	if (tree->fd < 0) {
+	if (open_tree(tree) < 0) {
 		log_warn("cannot use cgroups: no cgroup \"supervisor\" below our own");
-		close(ours);
+		close(tree->parent_fd);
+		tree->parent_fd = -1;
 		return -1;
 	}
-	tree->memory = pass_on(ours, "memory", init) && pass_on(tree->fd, "memory", false);
-	tree->pids = pass_on(ours, "pids", init) && pass_on(tree->fd, "pids", false);
-	close(ours);
+	tree->memory =
+		pass_on(tree->parent_fd, "memory", init) && pass_on(tree->fd, "memory", false);
+	tree->pids = pass_on(tree->parent_fd, "pids", init) && pass_on(tree->fd, "pids", false);
 	return 0;
 }
 
 void cgroup_tree_close(struct cgroup_tree *tree)
 {
-	if (tree->fd >= 0)
-		close(tree->fd);
-	tree->fd = -1;
+	if (tree->fd < 0)
+		return;
+	unlinkat(tree->parent_fd, tree->name, AT_REMOVEDIR);
+	close(tree->fd);
+	close(tree->parent_fd);
+	tree->fd = tree->parent_fd = -1;
 }
 
 int cgroup_open(struct cgroup_tree *tree, const char *service)

@@ -2,10 +2,11 @@
  * One cgroup (version 2) per service: all that a service leaves behind is found, counted and killed
  * there.
  *
- * The tree: OURS/supervisor/NAME, where OURS is the cgroup that we were started in. As PID 1 we
- * first move ourselves out of the way to OURS/init, since a cgroup that passes controllers on may
- * hold no process (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint").
- * Without a usable cgroup2 everything else still works: process groups are killed instead.
+ * The tree: OURS/supervisor/NAME, where OURS is the cgroup that we were started in ("supervisor-1"
+ * and so on while another supervisor holds the lock of that name). As PID 1 of a container we first
+ * move ourselves to OURS/init, since a cgroup that passes controllers on may hold no process
+ * (Documentation/admin-guide/cgroup-v2.rst, "No Internal Process Constraint"). Without a usable
+ * cgroup2 everything else still works: process groups are killed instead.
  */
 #ifndef SUPERVISOR_PROCESS_CGROUP_H
 #define SUPERVISOR_PROCESS_CGROUP_H
@@ -18,6 +19,8 @@ struct cgroup_tree {
 	int fd;	     /* directory OURS/supervisor; -1: no cgroups */
 	bool memory; /* controllers that the services' cgroups have */
 	bool pids;
+	int parent_fd;		     /* directory OURS */
+	char name[16];		     /* below it */
 	bool said_memory, said_pids; /* the missing one was reported */
 };
 
@@ -26,6 +29,7 @@ struct cgroup_tree {
  * `init`: we are PID 1. 0, or -1 with tree->fd = -1 after saying why, once.
  */
 int cgroup_tree_open(struct cgroup_tree *tree, bool init);
+/* The tree goes too, if nothing is in it any more. */
 void cgroup_tree_close(struct cgroup_tree *tree);
 
 /* Directory descriptor of the cgroup of a service, made if missing; close-on-exec, the caller's. -1

@@ -112,6 +112,19 @@ int listen_get(struct listen_table *table, const struct listen_def *def,
 	return fd;
 }
 
+int listen_close(struct listen_table *table, const struct listen_def *def)
+{
+	for (size_t i = 0; i < table->count; i++) {
+		if (strcmp(table->socket[i].text, def->text) != 0)
+			continue;
+		close(table->socket[i].fd);
+		table->socket[i] = table->socket[--table->count];
+		return 0;
+	}
+	errno = ENOENT;
+	return -1;
+}
+
 void listen_begin(struct listen_table *table)
 {
 	for (size_t i = 0; i < table->count; i++)

@@ -32,6 +32,13 @@ struct listen_table {
 int listen_get(struct listen_table *table, const struct listen_def *def,
 	       const struct service_def *owner);
 
+/*
+ * Closes the socket of a service that was stopped on purpose, so that clients are refused at once
+ * and go elsewhere instead of waiting in a queue that nobody serves. -1 with errno ENOENT if it is
+ * not open.
+ */
+int listen_close(struct listen_table *table, const struct listen_def *def);
+
 /* On reload: begin, listen_get for every service, end: sockets that nobody asked for any more are
  * closed. */
 void listen_begin(struct listen_table *table);

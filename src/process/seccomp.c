@@ -165,6 +165,31 @@ static bool overruled(const struct compiler *compiler, const struct rule *rule)
 	return false;
 }
 
+/*
+ * libseccomp lets a permission for the whole call swallow a denial for one constant, silently.
+ * Nobody needs that: name the constants that are allowed.
+ */
+static int refuse_swallowed(struct compiler *compiler)
+{
+	for (size_t i = 0; i < compiler->count; i++) {
+		const struct rule *denial = &compiler->rule[i];
+		for (size_t j = 0; denial->selected && denial->error != 0 && j < compiler->count;
+		     j++) {
+			const struct rule *other = &compiler->rule[j];
+			if (other->number == denial->number && !other->selected &&
+			    other->error == 0) {
+				char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE,
+									      denial->number);
+				complain(compiler, "allowed as a whole and denied for a constant:",
+					 name ? name : "?");
+				free(name);
+				return -1;
+			}
+		}
+	}
+	return 0;
+}
+
 static int emit_rule(scmp_filter_ctx filter, const struct rule *rule)
 {
 	uint32_t action = rule->error != 0 ? SCMP_ACT_ERRNO((unsigned)rule->error) : SCMP_ACT_ALLOW;
@@ -277,6 +302,8 @@ int seccomp_compile_groups(const char *groups, const struct words *words,
 	int result = 0;
 	for (size_t i = 0; result == 0 && i < words->count; i++)
 		result = add_word(compiler, words->word[i], 0, 0);
+	if (result == 0)
+		result = refuse_swallowed(compiler);
 	if (result == 0) {
 		result = generate(compiler, program);
 		if (result < 0)
