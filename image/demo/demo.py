@@ -96,6 +96,12 @@ class Demo:
         except KeyError:
             raise DemoError(f"no node \"{name}\"; there are: {', '.join(self.cluster.machines)}") from None
 
+    def running_machine(self, name):
+        machine = self.machine(name)
+        if not machine.running():
+            raise DemoError(f"{name} is off")
+        return machine
+
     def running(self):
         return [machine for machine in self.cluster.machines.values() if machine.running()]
 
@@ -405,34 +411,32 @@ def pass_on(kind, data):
 def verb_ctl(demo, words):
     if len(words) < 2:
         need(words, 2, "ctl NODE ARG…")
-    machine = demo.machine(words[0])
+    machine = demo.running_machine(words[0])
     return agent.request(demo.state, machine.ctl_ports, agent.RUN, agent.arguments(words[1:]), pass_on)
 
 
 def verb_read(demo, words):
     name, path = need(words, 2, "read NODE PATH")
-    return agent.request(demo.state, demo.machine(name).ctl_ports, agent.READ, os.fsencode(path), pass_on, 30)
+    return agent.request(demo.state, demo.running_machine(name).ctl_ports, agent.READ, os.fsencode(path), pass_on, 30)
 
 
 def verb_signal(demo, words):
     name, pid, number = need(words, 3, "signal NODE PID NUMBER")
-    return agent.request(demo.state, demo.machine(name).ctl_ports, agent.SIGNAL, f"{pid} {number}".encode(), pass_on, 30)
+    return agent.request(demo.state, demo.running_machine(name).ctl_ports, agent.SIGNAL, f"{pid} {number}".encode(), pass_on, 30)
 
 
 def verb_kill(demo, words):
-    machine = demo.machine(*need(words, 1, "kill NODE"))
+    need(words, 1, "kill NODE")
     with demo.state.locked():
-        if not machine.running():
-            raise DemoError(f"{machine.name} is off")
+        machine = demo.running_machine(words[0])
         machine.kill()
     return 0
 
 
 def verb_stop(demo, words):
-    machine = demo.machine(*need(words, 1, "stop NODE"))
+    need(words, 1, "stop NODE")
     with demo.state.locked():
-        if not machine.running():
-            raise DemoError(f"{machine.name} is off")
+        machine = demo.running_machine(words[0])
         if demo.power_off([machine]):
             raise DemoError(f"{machine.name}: not off in {POWER_OFF_SECONDS} s, switched off")
     return 0
@@ -482,7 +486,7 @@ def verb_log(demo, words):
 
 
 def verb_console(demo, words):
-    machine = demo.machine(*need(words, 1, "console NODE"))
+    machine = demo.running_machine(*need(words, 1, "console NODE"))
     try:
         sock = demo.state.connect(machine.name + ".serial")
     except OSError as error:

@@ -38,9 +38,10 @@ struct port {
 	uint8_t answer[AGENT_HEADER + AGENT_ANSWER_MAX];
 	size_t answer_bytes, answer_sent;
 
-	bool busy;   /* a request is being answered */
-	bool ending; /* its last frame is in `answer` */
-	pid_t child; /* 0: none, or its end is known */
+	bool connected; /* the driver has told of a client */
+	bool busy;	/* a request is being answered */
+	bool ending;	/* its last frame is in `answer` */
+	pid_t child;	/* 0: none, or its end is known */
 	int pidfd;
 	int streams[STREAMS]; /* -1: at its end */
 	size_t file_left;     /* READ: bytes that may still be sent; a command: any number */
@@ -279,7 +280,11 @@ static bool take_request(struct port *port)
 	return true;
 }
 
-/* read(2) gives 0 while no client is connected, whatever is still to come. */
+/*
+ * read(2) gives 0 while no client is connected and EAGAIN while a silent one is. A new client's
+ * request may be there before the news of its connection, which the driver takes from another
+ * queue: a 0 after it is not yet its end.
+ */
 static bool read_port(struct port *port)
 {
 	ssize_t got = read(port->fd, port->request + port->request_used,
@@ -290,7 +295,10 @@ static bool read_port(struct port *port)
 			;
 		return true;
 	}
-	if (got == 0 && (port->busy || port->request_used > 0)) {
+	if (got < 0 && errno == EAGAIN)
+		port->connected = true;
+	if (got == 0 && port->connected) {
+		port->connected = false;
 		abandon(port);
 		port->request_used = 0;
 		memset(port->session, 0, sizeof port->session);
