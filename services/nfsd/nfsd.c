@@ -43,10 +43,14 @@
 #define THREADS	       "8"
 #define BLOCK_BYTES    "1048576"
 #define VERSIONS       "-2 -3 +4 -4.0 +4.1 +4.2\n"
-/* The shortest that the kernel takes. A lease that ran out is kept as long as nobody wants what it
- * holds. */
-#define LEASE_SECONDS "10"
-#define GRACE_SECONDS "10"
+/*
+ * The kernel forgets a client that waits for a lock when it has not asked again for a lease, and a
+ * client asks again every 30 s (NFS4_LOCK_MAXTIMEOUT): with a shorter lease a waiter may not be
+ * told that the lock is free. What shares' clients hold is claimed back within seconds of a restart
+ * (services/share/share.c), so grace need not be as long as a lease.
+ */
+#define LEASE_SECONDS "35"
+#define GRACE_SECONDS "15"
 #define RECORDS_TRIES 20 /* of 1.1 s each, which is how long the kernel waits for nfsdcld */
 
 struct server {

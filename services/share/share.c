@@ -9,13 +9,18 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -31,6 +36,8 @@
 #define RETRY_MAX_MS	   500
 #define UMOUNT_TIMEOUT_MS  4000
 #define UMOUNT_FORCE_MS	   2000
+#define ASK_INTERVAL_MS	   2000
+#define SILENCE_MS	   6000 /* without an answer for that long: worth a line in the log */
 /* How many times in a row the same answer of the system is not repeated in the log. */
 #define REPEAT_LOG_INTERVAL 20
 
@@ -222,31 +229,106 @@ static int umount_share(const char *directory)
 	return 1;
 }
 
+/* The child that asks: it may hang with its server, for as long as that is gone. One byte for each
+ * answer. */
+static void ask_for_ever(const char *directory, int answers)
+{
+	struct statfs status;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		char byte = statfs(directory, &status) == 0 ? '+' : '-';
+		if (write(answers, &byte, 1) < 0)
+			_exit(0);
+		sleep_ms(ASK_INTERVAL_MS);
+	}
+}
+
+/* Until told to stop. The child's answers come over a pipe; when they stay away, that is said,
+ * once. */
+static void hold(const char *directory, int signals)
+{
+	bool silent = false;
+	int answers[2];
+
+	if (pipe2(answers, O_CLOEXEC) < 0) {
+		log_warn("pipe");
+		return;
+	}
+	pid_t child = fork();
+	if (child == 0) {
+		close(answers[0]);
+		ask_for_ever(directory, answers[1]);
+	}
+	close(answers[1]);
+	if (child < 0)
+		log_warn("fork");
+	for (;;) {
+		struct pollfd wait[2] = {{.fd = signals, .events = POLLIN},
+					 {.fd = child > 0 ? answers[0] : -1, .events = POLLIN}};
+		int ready = poll(wait, 2, silent || child < 0 ? -1 : SILENCE_MS);
+		if (ready < 0 && errno != EINTR)
+			break;
+		if (wait[0].revents != 0)
+			break;
+		if (ready == 0) {
+			log_warnx("%s: its server does not answer", directory);
+			worker_status("the server does not answer");
+			silent = true;
+		}
+		if (ready > 0 && wait[1].revents != 0) {
+			char bytes[64];
+			if (read(answers[0], bytes, sizeof(bytes)) <= 0)
+				break;
+			if (silent) {
+				log_info("%s: its server answers again", directory);
+				worker_status("mounted");
+				silent = false;
+			}
+		}
+	}
+	if (child > 0)
+		kill(child, SIGKILL);
+	close(answers[0]);
+}
+
 int share_worker(int argc, char **argv)
 {
 	struct worker_context context;
 	char directory[PATH_BYTES];
-	const char *base = argc > 3 ? argv[3] : "/srv";
+	const char *base = argc > 2 ? argv[2] : "/srv";
+	sigset_t stop;
 
-	if (argc < 3 || argc > 4 || base[0] != '/' || strlen(base) > PATH_BYTES - NAME_BYTES - 2 ||
-	    (strcmp(argv[1], "mount") != 0 && strcmp(argv[1], "umount") != 0)) {
-		log_warnx("usage: share mount|umount NAME [DIRECTORY]");
+	if (argc < 2 || argc > 3 || base[0] != '/' || strlen(base) > PATH_BYTES - NAME_BYTES - 2) {
+		log_warnx("usage: share NAME [DIRECTORY]");
 		return 2;
 	}
 	worker_load(&context);
-	const struct cluster_share *share = cluster_find_share(context.cluster, argv[2]);
+	const struct cluster_share *share = cluster_find_share(context.cluster, argv[1]);
 	if (share == NULL) {
-		log_warnx("found \"%s\", expected a [share …] of the cluster file", argv[2]);
+		log_warnx("found \"%s\", expected a [share …] of the cluster file", argv[1]);
 		return 2;
 	}
 	snprintf(directory, sizeof(directory), "%s/%s", base, share->name);
-	if (argv[1][0] == 'u')
-		return umount_share(directory);
-
 	if ((mkdir(base, 0755) < 0 && errno != EEXIST) ||
 	    (mkdir(directory, 0755) < 0 && errno != EEXIST)) {
 		log_warn("make directory %s", directory);
 		return 1;
 	}
-	return mount_share(&context, share, directory);
+	/* Until it is mounted, SIGTERM just ends this process, wherever it waits. */
+	int result = mount_share(&context, share, directory);
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	sigprocmask(SIG_BLOCK, &stop, NULL);
+	if (result != 0)
+		return result;
+	int signals = signalfd(-1, &stop, SFD_CLOEXEC);
+	if (signals < 0) {
+		log_warn("signalfd");
+	} else {
+		worker_ready();
+		hold(directory, signals);
+	}
+	return umount_share(directory);
 }
