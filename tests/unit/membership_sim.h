@@ -1,7 +1,8 @@
 /*
- * A cluster of membership state machines under one virtual clock: a seed replays a run. Links lose, delay and cut (also one
- * way); nodes crash, boot anew, pause with their clock of silence standing still, and lose their gossip process.
- * The handshake that proves a boot id (src/gossip/seal.c) is modelled by its effect: two packets there and back.
+ * A cluster of membership state machines under one virtual clock: a seed replays a run. Links lose,
+ * delay and cut (also one way); nodes crash, boot anew, pause with their clock of silence standing
+ * still, and lose their gossip process. The handshake that proves a boot id (src/gossip/seal.c) is
+ * modelled by its effect: two packets there and back.
  */
 #ifndef TESTS_UNIT_MEMBERSHIP_SIM_H
 #define TESTS_UNIT_MEMBERSHIP_SIM_H
@@ -18,7 +19,7 @@
 
 #include "src/cluster/membership.h"
 
-#define SIM_NODES 48
+#define SIM_NODES   48
 #define SIM_PACKETS 20000
 
 enum { SIM_FREE, SIM_HEARTBEAT, SIM_HANDSHAKE };
@@ -70,8 +71,7 @@ static inline bool sim_passes(struct sim *sim, size_t from, size_t to)
 
 static inline uint64_t sim_delay(struct sim *sim)
 {
-	return sim->delay_min_ms +
-	       sim_random(sim) % (sim->delay_max_ms - sim->delay_min_ms + 1);
+	return sim->delay_min_ms + sim_random(sim) % (sim->delay_max_ms - sim->delay_min_ms + 1);
 }
 
 static inline struct sim_packet *sim_new_packet(struct sim *sim, int kind, size_t from, size_t to)
@@ -116,7 +116,8 @@ static inline void sim_check(struct sim *sim, size_t i)
 {
 	struct sim_node *n = &sim->node[i];
 	const struct member *self = &n->member[i];
-	assert_true(self->state == MEMBER_ALIVE || (n->m.leaving_ms != 0 && self->state == MEMBER_LEFT));
+	assert_true(self->state == MEMBER_ALIVE ||
+		    (n->m.leaving_ms != 0 && self->state == MEMBER_LEFT));
 	assert_true(self->boot_id == n->boot);
 	for (size_t j = 0; j < sim->count; j++) {
 		const struct member *x = &n->member[j];
@@ -196,7 +197,9 @@ static inline void sim_receive(struct sim *sim, const struct sim_packet *p)
 		.from = (uint16_t)p->from,
 		.boot_id = p->from_boot,
 		.newest = newest,
-		.age_ms = p->echo != 0 ? (uint32_t)(sim->now - p->echo) : young ? 0 : UINT32_MAX,
+		.age_ms = p->echo != 0 ? (uint32_t)(sim->now - p->echo)
+			  : young      ? 0
+				       : UINT32_MAX,
 		.heartbeat = &p->heartbeat,
 	};
 	sim_step(sim, p->to, &event);
@@ -226,7 +229,8 @@ static inline void sim_run(struct sim *sim, uint64_t ms)
 		for (size_t i = 0; i < sim->count; i++) {
 			struct sim_node *n = &sim->node[i];
 			struct membership_event event = {.type = MEMBERSHIP_TIME};
-			/* One judgement may make another one due, but time handled is time past: no caller spins. */
+			/* One judgement may make another one due, but time handled is time past: no
+			 * caller spins. */
 			for (unsigned again = 0; n->up && !n->paused; again++) {
 				if (sim->now < membership_next_ms(&n->m))
 					break;

@@ -2,7 +2,7 @@
 #include "tests/unit/membership_sim.h"
 
 #define SEEDS 40
-#define SIX 6
+#define SIX   6
 
 static int compare(const void *a, const void *b)
 {
@@ -80,7 +80,8 @@ static void restarted_is_alive_again(void **state)
 		struct sim *sim = sim_new(SIX, seed);
 		sim_run(sim, 3000);
 		sim_kill(sim, 2);
-		sim_run(sim, seed % 2 == 0 ? 5000 : 300); /* seen dead; or back before anyone noticed */
+		sim_run(sim,
+			seed % 2 == 0 ? 5000 : 300); /* seen dead; or back before anyone noticed */
 		sim_boot(sim, 2);
 		sim_run(sim, 1000);
 		assert_true(sim_all_alive(sim));
@@ -94,7 +95,8 @@ static void restarted_is_alive_again(void **state)
 	}
 }
 
-/* The gossip process alone is replaced: the node was never away, and its statements go on counting. */
+/* The gossip process alone is replaced: the node was never away, and its statements go on counting.
+ */
 static void restarted_process_is_no_dead_node(void **state)
 {
 	(void)state;
@@ -178,7 +180,8 @@ static void loss_kills_nobody(void **state)
 	}
 }
 
-/* Two that do not hear each other, but the others hear both: gossip is about nodes, not about links. */
+/* Two that do not hear each other, but the others hear both: gossip is about nodes, not about
+ * links. */
 static void a_cut_link_kills_nobody(void **state)
 {
 	(void)state;
@@ -259,7 +262,8 @@ static void stalls_kill_nobody(void **state)
 	}
 }
 
-/* One node whose key was stolen may lie; whoever hears the victim does not believe it, and the victim objects. */
+/* One node whose key was stolen may lie; whoever hears the victim does not believe it, and the
+ * victim objects. */
 static void a_liar_is_not_believed(void **state)
 {
 	(void)state;
@@ -303,8 +307,10 @@ static void own_past_is_outlived(void **state)
 	struct membership_heartbeat told = {.record_count = 1};
 	told.record[0] = (struct membership_record){
 		.index = 0, .state = MEMBER_DEAD, .generation = 7, .boot_id = 77};
-	struct membership_event event = {
-		.type = MEMBERSHIP_HEARTBEAT, .from = 1, .boot_id = sim->node[1].boot, .heartbeat = &told};
+	struct membership_event event = {.type = MEMBERSHIP_HEARTBEAT,
+					 .from = 1,
+					 .boot_id = sim->node[1].boot,
+					 .heartbeat = &told};
 	sim_step(sim, 0, &event);
 	assert_int_equal(sim->node[0].member[0].generation, 8);
 	sim_run(sim, 50);
@@ -363,7 +369,8 @@ static void larger_cluster(void **state)
 	}
 }
 
-/* A fleet that is up while others come and go, cut and heal at random: once it stops, all agree with the truth. */
+/* A fleet that is up while others come and go, cut and heal at random: once it stops, all agree
+ * with the truth. */
 static void views_converge(void **state)
 {
 	(void)state;
