@@ -9,12 +9,14 @@
 #include "src/base/log.h"
 #include "src/config/embedded.h"
 #include "src/control/commands.h"
+#include "src/gossip/gossip.h"
 #include "src/worker/worker.h"
 
 static const struct worker workers[] = {
 	{"agent", agent_worker},
 	{"dlm", dlm_worker},
 	{"drbd", drbd_worker},
+	{"gossip", gossip_worker},
 	{"module", module_worker},
 	{"ocfs2", ocfs2_worker},
 	{"share-dirs", share_dirs_worker},
