@@ -138,15 +138,12 @@ int blank_check(int fd, uint64_t size, struct blank_finding *finding)
 int64_t blank_size(int fd)
 {
 	struct stat st;
-	uint64_t bytes;
 
 	if (fstat(fd, &st) < 0)
 		return -1;
 	if (!S_ISBLK(st.st_mode))
 		return (int64_t)st.st_size;
-	if (ioctl(fd, (int)BLKGETSIZE64, &bytes) < 0)
-		return -1;
-	return (int64_t)bytes;
+	return (int64_t)lseek(fd, 0, SEEK_END); /* ioctl's number has another type in each C library */
 }
 
 int blank_check_path(const char *path)

@@ -179,21 +179,25 @@ static int set_capabilities(const struct sandbox_plan *plan)
 static int shape_surroundings(const struct service_def *service, const char *run_dir,
 			      struct sandbox_failure *failure)
 {
+	/* In an empty root there is nothing to hide, and no /tmp. */
+	bool empty = service->root && strcmp(service->root, "empty") == 0;
+	bool hides = service->hidden.count > 0 && !empty, tmp = service->private_tmp && !empty;
+
 	if (service->private_network)
 		STEP(STAGE_NETWORK, private_network());
-	if (service->hidden.count > 0 || service->private_tmp)
+	if (hides || tmp)
 		STEP(STAGE_MOUNT_NAMESPACE, own_mounts());
-	for (size_t i = 0; i < service->hidden.count; i++) {
+	/* Before the root changes: hidden paths are the node's. */
+	for (size_t i = 0; hides && i < service->hidden.count; i++) {
 		failure->index = (uint32_t)i;
 		STEP(STAGE_HIDDEN, hide(service->hidden.word[i]));
 	}
 	failure->index = 0;
-	/* After hiding, so that a hidden path below /tmp is one of the node, not of the new one. */
-	if (service->private_tmp)
-		STEP(STAGE_PRIVATE_TMP, private_tmp());
-	/* After the mounts: their paths are the node's. */
 	if (service->root)
 		STEP(STAGE_ROOT, change_root(service->root, run_dir));
+	/* After it: /tmp is the one that the service sees. */
+	if (tmp)
+		STEP(STAGE_PRIVATE_TMP, private_tmp());
 	STEP(STAGE_DIRECTORY, chdir(service->directory ? service->directory : "/"));
 	return 0;
 }

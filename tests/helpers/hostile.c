@@ -1,6 +1,7 @@
 /*
- * Tries what a service must not be able to do, one ACTION after the other, and says for each "ACTION: done" or "ACTION: ERRNO".
- * Static, without any library beyond the C one: what is denied is denied by the sandbox, not by a missing file.
+ * Tries what a service must not be able to do, one ACTION after the other, and says for each
+ * "ACTION: done" or "ACTION: ERRNO". Static, without any library beyond the C one: what is denied
+ * is denied by the sandbox, not by a missing file.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -57,7 +58,8 @@ static int try_execveat(void)
 	return (int)syscall(SYS_execveat, AT_FDCWD, program(), true_argv, no_env, 0, 0);
 }
 
-/* The hole of a filter that pins flags and descriptor only: an absolute path overrides the descriptor. */
+/* The hole of a filter that pins flags and descriptor only: an absolute path overrides the
+ * descriptor. */
 static int try_execveat_empty_path(void)
 {
 	int fd = open("/proc/self/exe", O_PATH);
@@ -127,7 +129,10 @@ static int try_int80(void)
 {
 #ifdef __x86_64__
 	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(20L) : "memory", "r8", "r9", "r10", "r11");
+	__asm__ volatile("int $0x80"
+			 : "=a"(result)
+			 : "a"(20L)
+			 : "memory", "r8", "r9", "r10", "r11");
 	return result < 0 ? (errno = (int)-result, -1) : 0;
 #else
 	return 0;
@@ -204,10 +209,12 @@ static void print_status(const char *prefix)
 
 int main(int argc, char **argv)
 {
-	for (int i = 1; i < argc; i++) {
+	/* As a built-in worker: "supervisor worker NAME ACTION…" */
+	int first = argc > 2 && strcmp(argv[1], "worker") == 0 ? 3 : 1;
+	for (int i = first; i < argc; i++) {
 		if (strncmp(argv[i], "status:", 7) == 0) {
 			print_status(argv[i] + 7);
-		} else if (strcmp(argv[i], "worker") != 0) { /* when run as a built-in */
+		} else {
 			errno = 0;
 			int result = act(argv[i]);
 			printf("%s: %s\n", argv[i], result < 0 ? strerrorname_np(errno) : "done");

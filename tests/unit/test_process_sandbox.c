@@ -167,7 +167,7 @@ static void test_hidden_paths(void **state)
 	char path[2][80], *words[] = {path[0], path[1], (char *)(uintptr_t) "/no/such/path", NULL};
 	snprintf(path[0], sizeof(path[0]), "%s/etc/node.conf", directory);
 	snprintf(path[1], sizeof(path[1]), "%s/var", directory);
-	char actions[256], expected[512];
+	char actions[512], expected[512];
 	snprintf(actions, sizeof(actions), "read:%s see:%s/key make:%s/x see:%s", path[0], path[1],
 		 path[1], hostile);
 	struct service_def service = confined_service();
