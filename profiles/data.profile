@@ -4,4 +4,4 @@ role = data
 boot-modules = virtio_pci virtio_blk virtio_net virtio_console virtio-rng crc32c_generic button
 # No NFSv4 delegations: a client's lease would have to be recalled across the two servers.
 sysctl = fs.leases-enable=0
-services = gossip agent share-dirs nfsd@%{addresses.data}
+services = log network gossip agent share-dirs nfsd@%{leases.data}
