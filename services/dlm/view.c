@@ -72,15 +72,18 @@ static void follow(struct view_machine *m, struct view_actions *actions)
 	}
 	if (next->phase == VIEW_STOP && next->number == m->view.number + 1 &&
 	    m->view.phase == VIEW_START && next->base == m->view.members) {
-		if (listed && !m->want) /* a wish that this node does not have */
+		if (listed && !m->want && !m->member) /* a wish that this node never had */
 			act(actions, VIEW_DO_BREAK, 0);
 		else
 			apply(m, *next, actions);
 		return;
 	}
-	/* Changes were made without asking this node. That is the peer's right only as long as this
-	 * node is no member. */
-	if (m->member)
+	/*
+	 * Changes were made without asking this node. That is the peer's right as long as this node
+	 * is no member, or has stopped in order to leave.
+	 */
+	const bool leaving = m->view.phase == VIEW_STOP && !(m->view.members & m->self);
+	if (m->member && (!leaving || listed))
 		act(actions, VIEW_DO_EXCLUDED, 0);
 	else if (next->phase == VIEW_START ? listed
 					   : (next->base & m->self) || (listed && !m->want))
