@@ -43,10 +43,11 @@ static void text_add(struct text *text, const char *bytes, size_t count)
 struct value {
 	struct words words;
 	bool list;
+	char name[VARIABLE_BYTES]; /* of a list */
 };
 
 struct expander {
-	struct arena *arena;
+	struct arena *arena; /* all that is made on the way */
 	const struct place *place;
 	const struct expand_scope *scope;
 };
@@ -280,7 +281,7 @@ static bool scan(const struct expander *e, const char *text, size_t size, size_t
  * all variables. */
 static bool find_list(const struct expander *e, const char *text, size_t size, struct value *list)
 {
-	char list_name[VARIABLE_BYTES] = "", name[VARIABLE_BYTES];
+	char name[VARIABLE_BYTES];
 	*list = (struct value){0};
 	for (size_t at = 0; at < size;) {
 		size_t length = 1;
@@ -291,14 +292,14 @@ static bool find_list(const struct expander *e, const char *text, size_t size, s
 				return false;
 			if (*name && !look_up(e, name, &value))
 				return false;
-			if (value.list && list->list && strcmp(name, list_name) != 0)
+			if (value.list && list->list && strcmp(name, list->name) != 0)
 				return place_wrong(
 					e->place,
 					"found two lists, %%{%s} and %%{%s}, expected one",
-					list_name, name);
+					list->name, name);
 			if (value.list) {
 				*list = value;
-				memcpy(list_name, name, sizeof(name));
+				memcpy(list->name, name, sizeof(name));
 			}
 		}
 		at += length;
@@ -306,12 +307,12 @@ static bool find_list(const struct expander *e, const char *text, size_t size, s
 	return true;
 }
 
-/* Text with its variables replaced, its list by `element`; find_list has seen all of them good. */
-static void replace(const struct expander *e, const char *text, size_t size, const char *element,
-		    struct text *out)
+/* Text with its variables replaced, `list` by `element`; find_list has seen all of them good. */
+static void replace(const struct expander *e, const char *text, size_t size,
+		    const struct value *list, const char *element, struct text *out)
 {
 	char name[VARIABLE_BYTES];
-	for (size_t at = 0; at < size;) {
+	for (size_t at = 0; at < size && !out->failed;) {
 		const char *percent = memchr(text + at, '%', size - at);
 		size_t plain = percent ? (size_t)(percent - text) - at : size - at;
 		text_add(out, text + at, plain);
@@ -322,18 +323,31 @@ static void replace(const struct expander *e, const char *text, size_t size, con
 		size_t length = 0;
 		const char *literal = "";
 		struct value value = {0};
-		if (!scan(e, text + at, size - at, &length, name, &literal) ||
-		    (*name && !look_up(e, name, &value)))
+		if (!scan(e, text + at, size - at, &length, name, &literal))
 			return;
-		if (*name)
-			literal = value.list ? element : value.words.word[0];
+		if (list->list && strcmp(name, list->name) == 0)
+			literal = element;
+		else if (*name && look_up(e, name, &value))
+			literal = value.words.word[0];
 		text_add(out, literal, strlen(literal));
 		at += length;
 	}
 }
 
-static bool expand_word(const struct expander *e, const char *word, struct words *out,
-			size_t *capacity)
+/* Adds text, expanded, to `out`: once, or once per element of its list. */
+static bool expand_into(const struct expander *e, const char *text, size_t size, struct text *out)
+{
+	struct value list;
+	if (!find_list(e, text, size, &list))
+		return false;
+	size_t count = list.list ? list.words.count : 1;
+	for (size_t i = 0; i < count; i++)
+		replace(e, text, size, &list, list.list ? list.words.word[i] : "", out);
+	return true;
+}
+
+static bool expand_word(const struct expander *e, struct arena *arena, const char *word,
+			struct words *out, size_t *capacity)
 {
 	struct value list;
 	size_t size = strlen(word);
@@ -344,36 +358,36 @@ static bool expand_word(const struct expander *e, const char *word, struct words
 	for (size_t i = 0; i < count; i++) {
 		struct text text = {.arena = e->arena, .most = LINE_BYTES_MAX};
 		text_add(&text, "", 0);
-		replace(e, word, size, list.list ? list.words.word[i] : "", &text);
+		replace(e, word, size, &list, list.list ? list.words.word[i] : "", &text);
 		if (text.failed)
 			return place_wrong(e->place, "found a word that grows beyond %u bytes",
 					   LINE_BYTES_MAX);
 		if (out->count == LINE_WORDS_MAX)
 			return place_wrong(e->place, "found more than %u words, expected fewer",
 					   LINE_WORDS_MAX);
-		if (!words_add(e->arena, out, capacity, text.start))
+		if (!words_add(arena, out, capacity, arena_strndup(arena, text.start, text.used)))
 			return place_wrong(e->place, "out of memory");
 	}
 	return true;
 }
 
-bool expand_words(struct arena *arena, const struct place *place, const struct expand_scope *scope,
-		  const struct words *in, struct words *out)
+bool expand_words(struct arena *arena, struct arena *scratch, const struct place *place,
+		  const struct expand_scope *scope, const struct words *in, struct words *out)
 {
-	const struct expander e = {arena, place, scope};
+	const struct expander e = {scratch, place, scope};
 	size_t capacity = 0;
 	*out = (struct words){0};
 	for (size_t i = 0; i < in->count; i++) {
-		if (!expand_word(&e, in->word[i], out, &capacity))
+		if (!expand_word(&e, arena, in->word[i], out, &capacity))
 			return false;
 	}
 	return true;
 }
 
-const char *expand_one(struct arena *arena, const struct place *place,
+const char *expand_one(struct arena *arena, struct arena *scratch, const struct place *place,
 		       const struct expand_scope *scope, const char *text)
 {
-	const struct expander e = {arena, place, scope};
+	const struct expander e = {scratch, place, scope};
 	struct value list;
 	size_t size = strlen(text);
 	if (!find_list(&e, text, size, &list))
@@ -382,22 +396,27 @@ const char *expand_one(struct arena *arena, const struct place *place,
 		place_wrong(place, "found a list, expected a single value or %%{LIST:TEXT}");
 		return NULL;
 	}
-	struct text out = {.arena = arena, .most = LINE_BYTES_MAX};
+	struct text out = {.arena = scratch, .most = LINE_BYTES_MAX};
 	text_add(&out, "", 0);
-	replace(&e, text, size, "", &out);
+	replace(&e, text, size, &list, "", &out);
 	if (out.failed) {
 		place_wrong(place, "found a text that grows beyond %u bytes", LINE_BYTES_MAX);
 		return NULL;
 	}
-	return out.start;
+	const char *copy = arena_strndup(arena, out.start, out.used);
+	if (!copy)
+		place_wrong(place, "out of memory");
+	return copy;
 }
 
-const char *expand_template(struct arena *arena, struct config_report *report, const char *file,
+const char *expand_template(struct arena *arena, struct arena *scratch,
+			    struct config_report *report, const char *file,
 			    const struct expand_scope *scope, const char *text, size_t size,
 			    size_t *out_bytes)
 {
-	struct text out = {.arena = arena, .most = TEMPLATE_BYTES_MAX};
+	struct text out = {.arena = scratch, .most = TEMPLATE_BYTES_MAX};
 	struct place place = {report, file, 0, "template"};
+	const struct expander e = {scratch, &place, scope};
 	bool good = true;
 	size_t offset;
 
@@ -407,33 +426,25 @@ const char *expand_template(struct arena *arena, struct config_report *report, c
 		return NULL;
 	}
 	text_add(&out, "", 0);
-	for (size_t at = 0; at < size;) {
+	for (size_t at = 0; at < size && !out.failed;) {
 		const char *line = text + at;
 		const char *newline = memchr(line, '\n', size - at);
 		size_t length = newline ? (size_t)(newline - line) + 1 : size - at;
 		at += length;
 		place.line++;
-
-		const struct expander e = {arena, &place, scope};
-		struct value list;
-		if (!text_clean(line, length, &offset)) {
-			good = place_wrong(
-				&place,
-				"found a byte that is no text (UTF-8 without control characters)");
-			continue;
-		}
-		if (!find_list(&e, line, length, &list)) {
+		if (!text_clean(line, length, &offset))
+			good = place_wrong(&place, "found a byte that is no text (UTF-8 without "
+						   "control characters)");
+		else if (!expand_into(&e, line, length, &out))
 			good = false;
-			continue;
-		}
-		size_t count = list.list ? list.words.count : 1;
-		for (size_t i = 0; i < count; i++)
-			replace(&e, line, length, list.list ? list.words.word[i] : "", &out);
 	}
 	if (out.failed)
 		good = place_wrong(&place, "grows beyond %u bytes", TEMPLATE_BYTES_MAX);
 	if (!good)
 		return NULL;
 	*out_bytes = out.used;
-	return out.start;
+	const char *copy = arena_strndup(arena, out.start, out.used);
+	if (!copy)
+		place_wrong(&place, "out of memory");
+	return copy;
 }

@@ -35,15 +35,19 @@ struct expand_scope {
 	const struct cluster_node *self; /* NULL without a cluster */
 };
 
-/* All return false (NULL) after having reported; results live in the arena. */
-bool expand_words(struct arena *arena, const struct place *place, const struct expand_scope *scope,
-		  const struct words *in, struct words *out);
+/*
+ * All return false (NULL) after having reported. Results live in the arena, all that is made on the
+ * way in the scratch arena.
+ */
+bool expand_words(struct arena *arena, struct arena *scratch, const struct place *place,
+		  const struct expand_scope *scope, const struct words *in, struct words *out);
 /* A text that stands for one value: list variables only joined. */
-const char *expand_one(struct arena *arena, const struct place *place,
+const char *expand_one(struct arena *arena, struct arena *scratch, const struct place *place,
 		       const struct expand_scope *scope, const char *text);
 /* A template file of `size` bytes, named `file` in messages; *out_bytes without the NUL at its end.
  */
-const char *expand_template(struct arena *arena, struct config_report *report, const char *file,
+const char *expand_template(struct arena *arena, struct arena *scratch,
+			    struct config_report *report, const char *file,
 			    const struct expand_scope *scope, const char *text, size_t size,
 			    size_t *out_bytes);
 

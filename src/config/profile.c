@@ -131,7 +131,7 @@ static bool set_key(struct profile_reader *reader, const struct place *place, co
 	if (strcmp(place->key, "role") == 0)
 		return set_role(reader, place, &raw);
 	if ((sysctl || services) &&
-	    !expand_words(loader->arena, place, reader->scope, &raw, &words))
+	    !expand_words(loader->arena, loader->scratch, place, reader->scope, &raw, &words))
 		return false;
 	if (services)
 		return add_services(reader, place, &words);

@@ -565,13 +565,14 @@ static bool set_key(struct service_reader *reader, const struct key *key, const 
 	struct words raw, words;
 
 	if (key->shape == TEXT) {
-		char *text = (char *)expand_one(loader->arena, place, &reader->scope, value);
+		char *text = (char *)expand_one(loader->arena, loader->scratch, place,
+						&reader->scope, value);
 		char *one[] = {text, NULL};
 		words = (struct words){one, 1};
 		return text && key->set(reader, place, &words, field);
 	}
 	if (!words_split(loader->scratch, place, value, &raw) ||
-	    !expand_words(loader->arena, place, &reader->scope, &raw, &words))
+	    !expand_words(loader->arena, loader->scratch, place, &reader->scope, &raw, &words))
 		return false;
 	if (key->shape == ONE && words.count != 1)
 		return place_wrong(place, "found %zu words, expected one", words.count);

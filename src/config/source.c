@@ -172,8 +172,8 @@ const char *source_template(struct loader *loader, const struct place *place,
 		arena_printf(loader->arena, "%s/%s/%s", loader->directory, service->folder, name);
 	int error = path ? file_read(loader->scratch, path, &text) : ENOMEM;
 	if (error == 0)
-		return expand_template(loader->arena, loader->report, path, scope, text.text,
-				       text.size, size);
+		return expand_template(loader->arena, loader->scratch, loader->report, path, scope,
+				       text.text, text.size, size);
 	if (error != ENOENT && error != ENOTDIR) {
 		place_wrong(place, "%s cannot be read: %s", path ? path : name, strerror(error));
 		return NULL;
@@ -182,9 +182,9 @@ const char *source_template(struct loader *loader, const struct place *place,
 		arena_printf(loader->arena, "(built-in)/%s/%s", service->folder, name);
 	for (size_t i = 0; built_in && i < embedded_file_count; i++) {
 		if (strcmp(embedded_files[i].name, built_in + strlen("(built-in)/")) == 0)
-			return expand_template(loader->arena, loader->report, built_in, scope,
-					       embedded_files[i].text, embedded_files[i].size,
-					       size);
+			return expand_template(loader->arena, loader->scratch, loader->report,
+					       built_in, scope, embedded_files[i].text,
+					       embedded_files[i].size, size);
 	}
 	place_wrong(place, "found no file %s, neither as %s nor built in", name, path);
 	return NULL;
