@@ -13,12 +13,19 @@
 #include "src/worker/worker.h"
 
 static const struct worker workers[] = {
+	{"address", address_worker},
 	{"agent", agent_worker},
+	{"cachefiles", cachefiles_worker},
 	{"dlm", dlm_worker},
 	{"drbd", drbd_worker},
 	{"gossip", gossip_worker},
 	{"module", module_worker},
+	{"netns", netns_worker},
+	{"network", network_worker},
+	{"nfsd", nfsd_worker},
+	{"nfsdcld", nfsdcld_worker},
 	{"ocfs2", ocfs2_worker},
+	{"share", share_worker},
 	{"share-dirs", share_dirs_worker},
 };
 
