@@ -1,0 +1,210 @@
+#include "src/service/graph.h"
+
+static bool is_ready(const struct graph_service *s)
+{
+	return s->life.state == LIFE_READY && s->held_up;
+}
+
+static void block(struct graph_service *s, enum graph_block why, uint16_t blocker)
+{
+	s->held_up = false;
+	s->block = why;
+	s->blocker = blocker;
+}
+
+/* One service's held_up from its neighbours' present values. */
+static void judge(const struct graph_node *node, struct graph_service *service, size_t count, size_t i)
+{
+	struct graph_service *s = &service[i];
+
+	s->held_up = true;
+	s->block = GRAPH_FREE;
+	if (!s->wanted) {
+		block(s, GRAPH_NOT_WANTED, 0);
+		return;
+	}
+	if (!s->conditions_hold) {
+		block(s, GRAPH_CONDITION, 0);
+		return;
+	}
+	for (size_t k = 0; k < node[i].requires_count; k++) {
+		uint16_t r = node[i].requires[k];
+		if (!is_ready(&service[r])) {
+			block(s, GRAPH_REQUIREMENT, r);
+			return;
+		}
+	}
+	if (node[i].is_pool) {
+		for (size_t m = 0; m < count; m++)
+			if (node[m].pool == (int)i && is_ready(&service[m]))
+				return;
+		block(s, GRAPH_NO_MEMBER, 0);
+	}
+}
+
+/*
+ * Everything starts as held up as its life says and only ever loses that: the greatest fixed point. Each round settles at
+ * least one service of a chain, so `count` rounds are enough; a set loaded in dependency order needs one or two.
+ */
+static void judge_all(const struct graph_node *node, struct graph_service *service, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		service[i].held_up = true;
+	for (size_t round = 0; round <= count; round++) {
+		bool changed = false;
+		for (size_t i = 0; i < count; i++) {
+			bool before = service[i].held_up;
+			judge(node, service, count, i);
+			changed |= before != service[i].held_up;
+		}
+		if (!changed)
+			return;
+	}
+}
+
+/* On its way and worth waiting for: it runs towards readiness, or waits for others that do. Depth is bounded: no cycles. */
+static bool is_coming(const struct graph_node *node, const struct graph_service *service, size_t count, size_t i)
+{
+	const struct graph_service *s = &service[i];
+
+	switch (s->life.state) {
+	case LIFE_STARTING:
+		return true;
+	case LIFE_IDLE:
+		if (s->held_up || s->block == GRAPH_ORDER)
+			return true;
+		if (s->block == GRAPH_REQUIREMENT)
+			return is_coming(node, service, count, s->blocker);
+		if (s->block == GRAPH_NO_MEMBER)
+			for (size_t m = 0; m < count; m++)
+				if (node[m].pool == (int)i && is_coming(node, service, count, m))
+					return true;
+		return false;
+	case LIFE_STOPPING:
+	case LIFE_CLEARING:
+	case LIFE_UNDOING:
+		return s->held_up;
+	default:
+		return false;
+	}
+}
+
+static bool settled(const struct graph_node *node, struct graph_service *service, size_t count, size_t i,
+		    const uint16_t *list, size_t list_count)
+{
+	for (size_t k = 0; k < list_count; k++) {
+		if (is_coming(node, service, count, list[k])) {
+			service[i].block = GRAPH_ORDER;
+			service[i].blocker = list[k];
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool lists(const uint16_t *list, size_t list_count, size_t target)
+{
+	for (size_t k = 0; k < list_count; k++)
+		if (list[k] == target)
+			return true;
+	return false;
+}
+
+/*
+ * The first active service that `target` may not start or stop under: one that requires it, and, on the way down, also one that is
+ * ordered after it and has to stop as well. -1: none.
+ */
+static int active_dependent(const struct graph_node *node, const struct graph_service *service, size_t count,
+			    size_t target, bool going_down)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!life_is_active(&service[i].life))
+			continue;
+		if (lists(node[i].requires, node[i].requires_count, target))
+			return (int)i;
+		if (going_down && !service[i].held_up &&
+		    (lists(node[i].wants, node[i].wants_count, target) ||
+		     lists(node[i].after, node[i].after_count, target)))
+			return (int)i;
+	}
+	return -1;
+}
+
+static void decide(const struct graph_node *node, struct graph_service *service, size_t count, size_t i)
+{
+	struct graph_service *s = &service[i];
+	int dependent;
+
+	s->verdict = GRAPH_STAY;
+	switch (s->life.state) {
+	case LIFE_IDLE:
+		if (!s->held_up)
+			return;
+		dependent = active_dependent(node, service, count, i, false);
+		if (dependent >= 0) {
+			s->block = GRAPH_DEPENDENT;
+			s->blocker = (uint16_t)dependent;
+			return;
+		}
+		if (settled(node, service, count, i, node[i].wants, node[i].wants_count) &&
+		    settled(node, service, count, i, node[i].after, node[i].after_count))
+			s->verdict = GRAPH_GO;
+		return;
+	case LIFE_STARTING:
+	case LIFE_READY:
+		if (s->held_up)
+			return;
+		dependent = active_dependent(node, service, count, i, true);
+		if (dependent >= 0) {
+			s->block = GRAPH_DEPENDENT;
+			s->blocker = (uint16_t)dependent;
+			return;
+		}
+		s->verdict = GRAPH_STOP;
+		return;
+	case LIFE_BACKOFF:
+	case LIFE_ENDED:
+	case LIFE_FAILED:
+		/* Only an operator's stop ends these; a dependency that comes and goes does not grant new tries. */
+		if (!s->wanted)
+			s->verdict = GRAPH_STOP;
+		return;
+	default:
+		if (!s->held_up && !s->life.stop_asked)
+			s->verdict = GRAPH_STOP;
+		return;
+	}
+}
+
+void graph_decide(const struct graph_node *node, struct graph_service *service, size_t count)
+{
+	judge_all(node, service, count);
+	for (size_t i = 0; i < count; i++)
+		decide(node, service, count, i);
+}
+
+size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service, size_t count,
+			       uint16_t target, uint16_t *dependents, size_t max)
+{
+	bool member[GRAPH_SERVICES_MAX] = { false };
+	size_t found = 0;
+	bool grew = true;
+
+	member[target] = true;
+	while (grew) {
+		grew = false;
+		for (size_t i = 0; i < count; i++) {
+			if (member[i] || !life_is_active(&service[i].life))
+				continue;
+			for (size_t k = 0; k < node[i].requires_count && !member[i]; k++)
+				member[i] = member[node[i].requires[k]];
+			if (!member[i])
+				continue;
+			if (found < max)
+				dependents[found] = (uint16_t)i;
+			found++;
+			grew = true;
+		}
+	}
+	return found;
+}
