@@ -1,0 +1,117 @@
+/*
+ * The log process: drains the output of all services into files. Own user, no capability, empty root: the directory and the pipes come as
+ * descriptors over the channel (message.h).
+ */
+#include "src/log/log_process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+#include "src/config/config.h"
+#include "src/log/message.h"
+#include "src/log/store.h"
+
+#define DRAIN_BYTES 16384
+
+static struct store_stream stream[SERVICES_MAX];
+static size_t stream_count;
+static int epoll_fd, directory_fd = -1;
+
+/* One message and its descriptor; false: the supervising process is gone or mistaken. */
+static bool receive(struct log_message *message, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec part = { .iov_base = message, .iov_len = sizeof(*message) };
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+
+	*fd = -1;
+	ssize_t n = recvmsg(LOG_CHANNEL_FD, &header, MSG_CMSG_CLOEXEC);
+	if (n == 0)
+		return false;
+	struct cmsghdr *rights = n < 0 ? NULL : CMSG_FIRSTHDR(&header);
+	if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
+	    rights->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(rights), sizeof(*fd));
+	if (n != (ssize_t)sizeof(*message) || message->magic != LOG_MESSAGE_MAGIC || *fd < 0 ||
+	    !memchr(message->name, '\0', sizeof(message->name))) {
+		log_warnx("message of %zd bytes not understood", n);
+		return false;
+	}
+	return true;
+}
+
+static bool add_stream(const char *name, int fd)
+{
+	struct store_stream *s = &stream[stream_count];
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+
+	if (stream_count == SERVICES_MAX || directory_fd < 0 || !store_name_valid(name)) {
+		log_warnx("stream \"%s\" refused", name);
+		return false;
+	}
+	if (store_open(s, directory_fd, name) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+		log_warn("keep the output of %s", name);
+		return false;
+	}
+	s->pipe_fd = fd;
+	stream_count++;
+	return true;
+}
+
+static void drain(struct store_stream *s)
+{
+	char data[DRAIN_BYTES];
+	struct timespec now;
+	ssize_t n = read(s->pipe_fd, data, sizeof(data));
+
+	if (n > 0) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		store_take(s, directory_fd, data, (size_t)n, &now);
+	} else if (n == 0) {
+		epoll_ctl(epoll_fd, EPOLL_CTL_DEL, s->pipe_fd, NULL);
+	}
+}
+
+int log_worker(int argc, char **argv)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+
+	(void)argc;
+	(void)argv;
+	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, LOG_CHANNEL_FD, &event) < 0)
+		fatal("channel");
+	for (;;) {
+		int n = epoll_wait(epoll_fd, &event, 1, -1);
+		if (n < 0 && errno != EINTR)
+			fatal("epoll_wait");
+		if (n != 1)
+			continue;
+		if (event.data.ptr) {
+			drain(event.data.ptr);
+			continue;
+		}
+		struct log_message message;
+		int fd;
+		if (!receive(&message, &fd))
+			return 0;
+		if (message.type == LOG_DIRECTORY && directory_fd < 0)
+			directory_fd = fd;
+		else if (message.type != LOG_STREAM || !add_stream(message.name, fd))
+			close(fd);
+	}
+}
