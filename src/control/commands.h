@@ -6,6 +6,16 @@
 #define SUPERVISOR_CONTROL_COMMANDS_H
 
 int cmd_check(int argc, char **argv);
+int cmd_halt(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
+int cmd_kill(int argc, char **argv);
+int cmd_log(int argc, char **argv);
+int cmd_members(int argc, char **argv);
+int cmd_poweroff(int argc, char **argv);
+int cmd_reboot(int argc, char **argv);
+int cmd_restart(int argc, char **argv);
+int cmd_start(int argc, char **argv);
+int cmd_status(int argc, char **argv);
+int cmd_stop(int argc, char **argv);
 
 #endif

@@ -1,0 +1,100 @@
+/*
+ * Between the command line and the supervising process: a Unix socket, SOCK_SEQPACKET, RUN/control, mode 0600.
+ * One request, then any number of records, then one END; fixed sizes, native byte order: both ends are the same executable.
+ * The supervising process only hands out what it knows; tables and JSON are made by the command line.
+ */
+#ifndef SUPERVISOR_CONTROL_PROTOCOL_H
+#define SUPERVISOR_CONTROL_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "src/config/cluster.h"
+#include "src/config/service.h"
+
+#define CONTROL_MAGIC 0x63746c31u /* "ctl1": changes with the layout below */
+#define CONTROL_TEXT_BYTES 280
+
+enum control_verb {
+	CONTROL_STATUS = 1, /* name: one service, "" all; SERVICE records after one NODE record */
+	CONTROL_MEMBERS,    /* MEMBER records */
+	CONTROL_START,
+	CONTROL_STOP,
+	CONTROL_RESTART,
+	CONTROL_KILL,	 /* number: the signal, to all processes of the service */
+	CONTROL_SHUTDOWN, /* number: enum control_shutdown */
+	CONTROL_VERBS_END,
+};
+
+enum control_shutdown { CONTROL_POWEROFF, CONTROL_REBOOT, CONTROL_HALT };
+
+#define CONTROL_FORCE	(1u << 0) /* stop, restart: also what depends on it */
+#define CONTROL_NO_WAIT (1u << 1) /* start, stop, restart: answer at once, not when it is done */
+
+struct control_request {
+	uint32_t magic;
+	uint16_t verb;
+	uint16_t flags;
+	int32_t number;
+	char name[SERVICE_NAME_BYTES];
+};
+
+enum control_type { CONTROL_NODE_RECORD = 1, CONTROL_SERVICE_RECORD, CONTROL_MEMBER_RECORD, CONTROL_END };
+
+struct control_node {
+	char name[NAME_BYTES]; /* "" without a cluster */
+	char profile[NAME_BYTES];
+	uint8_t ready; /* all that is wanted here is up */
+	uint8_t stopping;
+	uint16_t services, services_ready, services_failed;
+	uint64_t up_ms; /* since the supervising process began */
+	uint64_t boot_ms; /* from then until all was ready for the first time; 0: not yet */
+};
+
+struct control_service {
+	char name[SERVICE_NAME_BYTES];
+	char state[16]; /* "ready", "waiting", … */
+	uint8_t wanted;
+	uint8_t running;
+	int32_t pid; /* 0: none */
+	uint32_t starts; /* ever */
+	uint32_t failures; /* in a row */
+	uint64_t since_ms; /* in this state for so long */
+	char why[CONTROL_TEXT_BYTES]; /* what it waits for, how it ended, what it says of itself */
+};
+
+struct control_member {
+	char name[NAME_BYTES];
+	char role[NAME_BYTES];
+	char address[20];
+	char state[12]; /* "alive", "suspect", "dead", "left", "unknown" */
+	uint8_t self;
+	uint8_t ready;
+	uint16_t services, services_ready, services_failed;
+	uint32_t rtt_us;
+	uint32_t generation, incarnation;
+	uint64_t since_ms; /* in this state for so long */
+};
+
+struct control_end {
+	int32_t code; /* exit code for the command line */
+	char text[CONTROL_TEXT_BYTES]; /* "" or one line */
+};
+
+struct control_record {
+	uint32_t magic;
+	uint16_t type; /* enum control_type */
+	uint16_t reserved;
+	union {
+		struct control_node node;
+		struct control_service service;
+		struct control_member member;
+		struct control_end end;
+	};
+};
+
+/* A request as received: right size, magic, verb, NUL-terminated name, known flags. */
+bool control_request_valid(const void *data, size_t bytes);
+
+#endif

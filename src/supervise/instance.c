@@ -1,0 +1,338 @@
+#include "src/supervise/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+#include "src/process/spawn.h"
+#include "src/supervise/links.h"
+
+#define PROBE_MS 50
+
+static void error_ready(struct watch *watch, uint32_t events);
+static void populated_ready(struct watch *watch, uint32_t events);
+
+int instance_init(struct instance *instance, struct supervisor *supervisor, const struct service_def *def,
+		  uint16_t index)
+{
+	*instance = (struct instance){
+		.supervisor = supervisor,
+		.def = def,
+		.index = index,
+		.pidfd = -1,
+		.error = { .fd = -1, .ready = error_ready, .owner = instance },
+		.populated = { .fd = -1, .ready = populated_ready, .owner = instance },
+		.channel = { .fd = -1, .owner = instance },
+		.cgroup_fd = -1,
+		.log_read = -1,
+		.log_write = -1,
+		.policy = {
+			.oneshot = def->kind == SERVICE_ONESHOT,
+			.runs_nothing = def->kind == SERVICE_GROUP || def->kind == SERVICE_POOL,
+			.has_undo = def->stop.argv.count > 0,
+			.restart = def->restart == RESTART_ALWAYS     ? LIFE_RESTART_ALWAYS
+				   : def->restart == RESTART_ON_FAILURE ? LIFE_RESTART_ON_FAILURE
+									: LIFE_RESTART_NEVER,
+			.start_timeout_ms = def->start_timeout_ms,
+			.stop_timeout_ms = def->stop_timeout_ms,
+			.delay_ms = def->restart_delay_ms,
+			.delay_max_ms = def->restart_delay_max_ms,
+			.healthy_after_ms = def->healthy_after_ms,
+		},
+	};
+	char error[REASON_BYTES];
+	if (seccomp_compile(&def->seccomp, &instance->seccomp, error, sizeof(error)) < 0) {
+		log_warnx("%s: seccomp: %s", def->name, error);
+		return -1;
+	}
+	return 0;
+}
+
+int instance_signal(const struct instance *instance, int signal_number)
+{
+	if (instance->pid == 0) {
+		errno = ESRCH;
+		return -1;
+	}
+	if (instance->pidfd >= 0)
+		return (int)syscall(SYS_pidfd_send_signal, instance->pidfd, signal_number, NULL, 0);
+	return kill(instance->pid, signal_number);
+}
+
+static void close_cgroup(struct instance *instance)
+{
+	loop_close(&instance->supervisor->loop, &instance->populated);
+	if (instance->cgroup_fd >= 0)
+		close(instance->cgroup_fd);
+	instance->cgroup_fd = -1;
+}
+
+/*
+ * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is left in it, and some
+ * kernels (6.14 to at least 6.18) kill what is cloned into a cgroup that cgroup.kill was ever used on. False: leftovers, now
+ * being killed. Without cgroups, or when one cannot be made, the service runs all the same.
+ */
+static bool open_cgroup(struct instance *instance)
+{
+	struct supervisor *sv = instance->supervisor;
+	const struct service_def *def = instance->def;
+
+	if (sv->cgroups.fd < 0)
+		return true;
+	close_cgroup(instance);
+	if (cgroup_remove(&sv->cgroups, def->name) < 0 && errno == EBUSY) {
+		instance->cgroup_fd = cgroup_open(&sv->cgroups, def->name);
+		if (instance->cgroup_fd >= 0)
+			cgroup_kill(instance->cgroup_fd);
+		snprintf(instance->reason, sizeof(instance->reason), "processes of an earlier run are left");
+		return false;
+	}
+	instance->cgroup_fd = cgroup_open(&sv->cgroups, def->name);
+	if (instance->cgroup_fd < 0) {
+		log_warn("%s: cgroup", def->name);
+		return true;
+	}
+	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def->memory_max_bytes, def->pids_max) < 0)
+		log_warn("%s: cgroup limits", def->name);
+	instance->populated.fd = cgroup_events_open(instance->cgroup_fd);
+	if (instance->populated.fd < 0 || loop_add(&sv->loop, &instance->populated, EPOLLPRI) < 0)
+		log_warn("%s: cgroup.events", def->name);
+	return true;
+}
+
+/* The service's output goes into a pipe of which both ends stay open here. */
+static void open_log_pipe(struct instance *instance)
+{
+	int end[2];
+
+	if (instance->log_write >= 0)
+		return;
+	if (pipe2(end, O_CLOEXEC) < 0) {
+		log_warn("%s: pipe for its output", instance->def->name);
+		return;
+	}
+	instance->log_read = end[0];
+	instance->log_write = end[1];
+	log_link_add(instance->supervisor, instance);
+}
+
+static int open_channel(struct instance *instance)
+{
+	struct supervisor *sv = instance->supervisor;
+	int end[2];
+
+	loop_close(&sv->loop, &instance->channel);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, end) < 0)
+		return -1;
+	instance->channel.fd = end[0];
+	return end[1];
+}
+
+static int open_sockets(struct instance *instance, int *fds)
+{
+	const struct service_def *def = instance->def;
+
+	for (size_t i = 0; i < def->listen_count; i++) {
+		fds[i] = listen_get(&instance->supervisor->sockets, &def->listen[i], def);
+		if (fds[i] < 0) {
+			snprintf(instance->reason, sizeof(instance->reason), "listen %s: %s",
+				 def->listen[i].text, strerror(errno));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static bool run(struct instance *instance, const struct command *command, bool undo)
+{
+	struct supervisor *sv = instance->supervisor;
+	const struct service_def *def = instance->def;
+	int fds[LISTEN_SOCKETS_MAX];
+	struct spawned spawned;
+
+	instance->reason[0] = instance->status[0] = '\0';
+	instance->undoing = undo;
+	instance->said_stopping = false;
+	if (!open_cgroup(instance))
+		return false;
+	open_log_pipe(instance);
+	if (!undo && open_sockets(instance, fds) < 0)
+		return false;
+	int channel = def->channel && !undo ? open_channel(instance) : -1;
+	struct spawn_context context = {
+		.cgroup_fd = instance->cgroup_fd,
+		/* The log process cannot drain itself: what it has to say goes where our own messages go. */
+		.stdout_fd = instance->index == sv->log ? STDERR_FILENO : instance->log_write,
+		.channel_fd = channel,
+		.listen_fds = fds,
+		.listen_count = undo ? 0 : def->listen_count,
+		.notify_path = sv->notify_path,
+		.config_dir = sv->source.directory,
+		.node = sv->config->self ? sv->config->self->name : "",
+		.run_dir = sv->run_dir,
+		.seccomp = instance->seccomp.filter ? &instance->seccomp : NULL,
+		.self_fd = sv->self_fd,
+	};
+	int rc = spawn(def, command, &context, &spawned);
+	if (rc < 0)
+		snprintf(instance->reason, sizeof(instance->reason), "cannot start a process: %s", strerror(errno));
+	if (channel >= 0)
+		close(channel);
+	if (rc < 0) {
+		loop_close(&sv->loop, &instance->channel);
+		return false;
+	}
+	instance->pid = spawned.pid;
+	instance->pidfd = spawned.pidfd;
+	loop_close(&sv->loop, &instance->error);
+	instance->error.fd = spawned.error_fd;
+	if (loop_add(&sv->loop, &instance->error, EPOLLIN) < 0)
+		log_warn("%s: watch for exec", def->name);
+	if (instance->channel.fd >= 0)
+		links_opened(sv, instance);
+	return true;
+}
+
+bool instance_act(struct instance *instance, unsigned actions)
+{
+	const struct service_def *def = instance->def;
+
+	if (actions & LIFE_DO_SIGNAL && instance_signal(instance, def->stop_signal) < 0 && errno != ESRCH)
+		log_warn("%s: signal %d", def->name, def->stop_signal);
+	if (actions & LIFE_DO_KILL) {
+		if (instance->cgroup_fd >= 0) {
+			if (cgroup_kill(instance->cgroup_fd) < 0)
+				log_warn("%s: kill its cgroup", def->name);
+		} else if (instance->pid > 0) {
+			kill(-instance->pid, SIGKILL); /* its session's process group */
+		}
+	}
+	if (actions & LIFE_DO_START)
+		return run(instance, &def->start, false);
+	if (actions & LIFE_DO_UNDO)
+		return run(instance, &def->stop, true);
+	return true;
+}
+
+static bool exit_is_success(const struct service_def *def, int code)
+{
+	if (code == 0)
+		return true;
+	for (size_t i = 0; i < def->success_exit_count; i++)
+		if (def->success_exit[i] == code)
+			return true;
+	return false;
+}
+
+enum life_event instance_exited(struct instance *instance, int status)
+{
+	struct supervisor *sv = instance->supervisor;
+	const struct service_def *def = instance->def;
+	bool good = false;
+
+	/* Exec's result may arrive after the exit that it caused: take it first. */
+	if (instance->error.fd >= 0)
+		error_ready(&instance->error, EPOLLIN);
+	loop_close(&sv->loop, &instance->error);
+	if (WIFEXITED(status)) {
+		int code = WEXITSTATUS(status);
+		good = exit_is_success(def, code);
+		if (!good && instance->reason[0] == '\0')
+			snprintf(instance->reason, sizeof(instance->reason), "%sexited with %d",
+				 instance->undoing ? "stop command " : "", code);
+	} else if (WIFSIGNALED(status)) {
+		int number = WTERMSIG(status);
+		/* Ended by the signal that asked it to: as good as an exit. */
+		good = number == def->stop_signal && sv->service[instance->index].life.state == LIFE_STOPPING;
+		if (!good)
+			snprintf(instance->reason, sizeof(instance->reason), "killed by signal %d (%s)%s", number,
+				 strsignal(number), number == SIGSYS ? ": a forbidden system call" : "");
+	}
+	if (instance->pidfd >= 0)
+		close(instance->pidfd);
+	instance->pidfd = -1;
+	if (instance->cgroup_fd < 0 && instance->pid > 0)
+		kill(-instance->pid, SIGKILL);
+	instance->pid = 0;
+	instance->probe_at_ms = 0;
+	if (instance->channel.fd >= 0)
+		links_closed(sv, instance);
+	loop_close(&sv->loop, &instance->channel);
+	return good ? LIFE_EXIT_OK : LIFE_EXIT_BAD;
+}
+
+bool instance_is_empty(struct instance *instance)
+{
+	if (instance->pid > 0)
+		return false;
+	return instance->cgroup_fd < 0 || cgroup_populated(instance->cgroup_fd) <= 0;
+}
+
+static void error_ready(struct watch *watch, uint32_t events)
+{
+	struct instance *instance = watch->owner;
+	struct supervisor *sv = instance->supervisor;
+	const struct service_def *def = instance->def;
+	struct spawn_error error;
+
+	(void)events;
+	int rc = spawn_error_read(watch->fd, &error);
+	if (rc < 0 && errno == EAGAIN)
+		return;
+	loop_close(&sv->loop, watch);
+	if (rc > 0) {
+		spawn_error_text(def, instance->undoing ? &def->stop : &def->start, &error, instance->reason,
+				 sizeof(instance->reason));
+		return; /* the exit follows, and is what counts */
+	}
+	if (instance->undoing || def->kind != SERVICE_DAEMON)
+		return;
+	if (def->ready == READY_NOW)
+		supervise_event(sv, instance->index, LIFE_BECAME_READY);
+	else if (def->ready == READY_TCP || def->ready == READY_UNIX)
+		instance->probe_at_ms = loop_now_ms() + 1;
+}
+
+static void populated_ready(struct watch *watch, uint32_t events)
+{
+	struct instance *instance = watch->owner;
+
+	(void)events;
+	/* Reading rearms it; what follows from emptiness is decided in supervise_settle(). */
+	cgroup_events_read(watch->fd);
+	supervise_settle(instance->supervisor);
+}
+
+/* To an address of this machine the answer to connect(2) is there at once; what does not answer is not ready. */
+static bool answers(int fd, const struct listen_def *target)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (connect(fd, (const struct sockaddr *)&target->address, target->address_length) == 0)
+		return true;
+	if (errno != EINPROGRESS || poll(&poll_fd, 1, 0) != 1)
+		return false;
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0;
+}
+
+bool instance_probe(struct instance *instance)
+{
+	const struct listen_def *target = &instance->def->ready_target;
+	int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool answered = fd >= 0 && answers(fd, target);
+
+	if (fd >= 0)
+		close(fd);
+	instance->probe_at_ms = answered ? 0 : loop_now_ms() + PROBE_MS;
+	return answered;
+}

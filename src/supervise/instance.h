@@ -1,0 +1,20 @@
+/* The effects of one service: its processes, cgroup, pipes and channel. */
+#ifndef SUPERVISOR_SUPERVISE_INSTANCE_H
+#define SUPERVISOR_SUPERVISE_INSTANCE_H
+
+#include "src/supervise/supervise.h"
+
+/* Policy and filter from the definition; opens nothing. -1 with a message printed. */
+int instance_init(struct instance *instance, struct supervisor *supervisor, const struct service_def *def,
+		  uint16_t index);
+/* Carries out a set of enum life_action. A command that cannot be started is an event of its own: returns false then. */
+bool instance_act(struct instance *instance, unsigned actions);
+/* The process of this instance was reaped; `status` as of waitpid(2). */
+enum life_event instance_exited(struct instance *instance, int status);
+/* Nothing of it is left: its command reaped and its cgroup empty. */
+bool instance_is_empty(struct instance *instance);
+/* A readiness probe is due (READY_TCP, READY_UNIX): true if it answered. Never blocks. */
+bool instance_probe(struct instance *instance);
+int instance_signal(const struct instance *instance, int signal_number);
+
+#endif

@@ -1,0 +1,25 @@
+/*
+ * The helper processes with a channel: gossip and log. Each is a service like any other; only what travels over its
+ * channel is known here. Every message from them is validated; one that breaks the rules is killed and starts anew.
+ */
+#ifndef SUPERVISOR_SUPERVISE_LINKS_H
+#define SUPERVISOR_SUPERVISE_LINKS_H
+
+#include "src/supervise/supervise.h"
+
+/* A service with `channel = yes` was started, or is gone. */
+void links_opened(struct supervisor *supervisor, struct instance *instance);
+void links_closed(struct supervisor *supervisor, struct instance *instance);
+
+/* Hands the read end of a service's output to the log process, if that runs. */
+void log_link_add(struct supervisor *supervisor, const struct instance *instance);
+/* Called for a started log or gossip process. */
+void log_link_open(struct supervisor *supervisor, struct instance *instance);
+void gossip_link_open(struct supervisor *supervisor, struct instance *instance);
+void gossip_link_closed(struct supervisor *supervisor);
+/* Tells the siblings whether all of this node is up, when that changed. */
+void gossip_link_update(struct supervisor *supervisor);
+/* This node leaves in good order. */
+void gossip_link_leave(struct supervisor *supervisor);
+
+#endif

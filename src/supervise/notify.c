@@ -1,0 +1,106 @@
+#include "src/supervise/notify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+
+#define DATAGRAM_BYTES 1024
+
+static struct instance *sender_of(struct supervisor *sv, pid_t pid)
+{
+	if (pid <= 0)
+		return NULL;
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->instance[i].pid == pid)
+			return &sv->instance[i];
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->instance[i].cgroup_fd >= 0 && sv->instance[i].pid > 0 &&
+		    cgroup_contains(sv->instance[i].cgroup_fd, pid))
+			return &sv->instance[i];
+	return NULL;
+}
+
+/* Only what a terminal can be shown. */
+static void set_status(struct instance *instance, const char *text)
+{
+	size_t n = 0;
+
+	for (; text[n] && n < sizeof(instance->status) - 1; n++)
+		instance->status[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? '?' : text[n];
+	instance->status[n] = '\0';
+}
+
+static void take_line(struct instance *instance, const char *line)
+{
+	if (strcmp(line, "READY=1") == 0) {
+		if (instance->def->ready == READY_NOTIFY && !instance->undoing)
+			supervise_event(instance->supervisor, instance->index, LIFE_BECAME_READY);
+	} else if (strncmp(line, "STATUS=", 7) == 0) {
+		set_status(instance, line + 7);
+	}
+}
+
+static void notify_ready(struct watch *watch, uint32_t events)
+{
+	struct supervisor *sv = watch->owner;
+	char text[DATAGRAM_BYTES + 1];
+	union {
+		struct cmsghdr align;
+		/* Room for stray descriptors too: what does not fit is closed by the kernel. */
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec part = { .iov_base = text, .iov_len = DATAGRAM_BYTES };
+	struct msghdr header = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
+		.msg_controllen = sizeof(control.bytes),
+	};
+	struct ucred who = { 0 };
+
+	(void)events;
+	ssize_t n = recvmsg(watch->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			log_warn("receive a readiness message");
+		return;
+	}
+	/* The kernel adds the credentials first; nothing else is asked for. */
+	struct cmsghdr *c = CMSG_FIRSTHDR(&header);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS)
+		memcpy(&who, CMSG_DATA(c), sizeof(who));
+	struct instance *instance = sender_of(sv, who.pid);
+	if (!instance) {
+		log_warnx("readiness message refused: process %d is of no service", (int)who.pid);
+		return;
+	}
+	text[n] = '\0';
+	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+		take_line(instance, line);
+	supervise_settle(sv);
+}
+
+int notify_open(struct supervisor *sv)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int yes = 1;
+
+	snprintf(sv->notify_path, sizeof(sv->notify_path), "%s/notify", sv->run_dir);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sv->notify_path);
+	unlink(sv->notify_path);
+	sv->notify = (struct watch){ .ready = notify_ready, .owner = sv };
+	sv->notify.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (sv->notify.fd < 0 || bind(sv->notify.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    setsockopt(sv->notify.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) < 0 ||
+	    chmod(sv->notify_path, 0666) < 0 || loop_add(&sv->loop, &sv->notify, EPOLLIN) < 0) {
+		log_warn("readiness socket %s", sv->notify_path);
+		return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,151 @@
+/* What an operator asks for, and what there is to tell one. */
+#include <stdio.h>
+#include <string.h>
+
+#include "src/supervise/supervise.h"
+
+/* A pool stands for its members. */
+static void want(struct supervisor *sv, uint16_t index, bool wanted)
+{
+	sv->service[index].wanted = wanted;
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->node[i].pool == (int)index)
+			sv->service[i].wanted = wanted;
+}
+
+static void want_all_required(struct supervisor *sv, uint16_t index)
+{
+	/* Required services come from the same checked set: no cycles, so this ends. */
+	want(sv, index, true);
+	supervise_event(sv, index, LIFE_RESET);
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->node[i].pool == (int)index)
+			supervise_event(sv, (uint16_t)i, LIFE_RESET);
+	for (size_t k = 0; k < sv->node[index].requires_count; k++)
+		want_all_required(sv, sv->node[index].requires[k]);
+}
+
+int supervise_start(struct supervisor *sv, uint16_t index, char *why, size_t why_bytes)
+{
+	if (sv->goal != GOAL_RUN) {
+		snprintf(why, why_bytes, "this node is shutting down");
+		return -1;
+	}
+	want_all_required(sv, index);
+	supervise_settle(sv);
+	return 0;
+}
+
+static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+{
+	uint16_t dependents[SERVICES_MAX];
+	size_t used, shown = 0;
+
+	if (force)
+		return 0;
+	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, dependents, SERVICES_MAX);
+	if (count == 0)
+		return 0;
+	used = (size_t)snprintf(why, why_bytes, "needed by");
+	for (; shown < count && used < why_bytes - 40; shown++)
+		used += (size_t)snprintf(why + used, why_bytes - used, " %s",
+					 sv->instance[dependents[shown]].def->name);
+	if (shown < count && used < why_bytes)
+		used += (size_t)snprintf(why + used, why_bytes - used, " and %zu more", count - shown);
+	if (used < why_bytes)
+		snprintf(why + used, why_bytes - used, "; --force stops them too");
+	return -1;
+}
+
+int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+{
+	if (refuse_if_needed(sv, index, force, why, why_bytes) < 0)
+		return -1;
+	want(sv, index, false);
+	supervise_settle(sv);
+	return 0;
+}
+
+int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+{
+	if (sv->goal != GOAL_RUN) {
+		snprintf(why, why_bytes, "this node is shutting down");
+		return -1;
+	}
+	if (supervise_stop(sv, index, force, why, why_bytes) < 0)
+		return -1;
+	/* The stop has been asked for and will not be forgotten; wanted again, it starts as soon as that is through. */
+	return supervise_start(sv, index, why, why_bytes);
+}
+
+static void why_condition(const struct supervisor *sv, const struct service_def *def, char *text, size_t bytes)
+{
+	for (size_t i = 0; i < def->condition_count; i++) {
+		const struct condition *condition = &def->condition[i];
+		const struct cluster_address *address = NULL;
+		if (condition->kind == CONDITION_LEASE && sv->config->cluster)
+			address = cluster_find_address(sv->config->cluster, condition->argument);
+		if (address && address->prefer != sv->config->self)
+			snprintf(text, bytes, "lease %s is held by %s", address->name, address->prefer->name);
+		else if (condition->kind == CONDITION_PATH)
+			snprintf(text, bytes, "waits for %s", condition->argument);
+		else
+			continue;
+		return;
+	}
+}
+
+const char *supervise_why(const struct supervisor *sv, uint16_t index, char *text, size_t bytes)
+{
+	const struct graph_service *s = &sv->service[index];
+	const struct instance *instance = &sv->instance[index];
+	const char *other = sv->instance[s->blocker].def->name;
+
+	text[0] = '\0';
+	switch (s->life.state) {
+	case LIFE_IDLE:
+		if (s->block == GRAPH_CONDITION)
+			why_condition(sv, instance->def, text, bytes);
+		else if (s->block == GRAPH_REQUIREMENT)
+			snprintf(text, bytes, "requires %s", other);
+		else if (s->block == GRAPH_ORDER)
+			snprintf(text, bytes, "starts after %s", other);
+		else if (s->block == GRAPH_DEPENDENT)
+			snprintf(text, bytes, "waits for %s to stop", other);
+		else if (s->block == GRAPH_NO_MEMBER)
+			snprintf(text, bytes, "no member is ready");
+		else if (instance->reason[0])
+			snprintf(text, bytes, "%s", instance->reason);
+		break;
+	case LIFE_STARTING:
+		snprintf(text, bytes, "%s", instance->status);
+		break;
+	case LIFE_READY:
+		if (!s->held_up && s->block == GRAPH_DEPENDENT)
+			snprintf(text, bytes, "waits for %s to stop", other);
+		else
+			snprintf(text, bytes, "%s", instance->status);
+		break;
+	default:
+		snprintf(text, bytes, "%s%s", s->life.timed_out ? "timed out; " : "", instance->reason);
+		break;
+	}
+	return text;
+}
+
+bool supervise_all_ready(const struct supervisor *sv, unsigned *ready, unsigned *failed)
+{
+	bool all = true;
+
+	*ready = *failed = 0;
+	for (size_t i = 0; i < sv->count; i++) {
+		const struct graph_service *s = &sv->service[i];
+		if (s->life.state == LIFE_READY)
+			++*ready;
+		else if (s->life.state == LIFE_FAILED || s->life.state == LIFE_BACKOFF)
+			++*failed;
+		if (s->wanted && s->conditions_hold && s->life.state != LIFE_READY && s->life.state != LIFE_ENDED)
+			all = false;
+	}
+	return all;
+}

@@ -1,0 +1,284 @@
+#include "src/supervise/supervise.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "src/base/log.h"
+#include "src/supervise/instance.h"
+#include "src/supervise/links.h"
+#include "src/supervise/notify.h"
+
+/* All services together have this long to stop; then what is left is killed. Longer than the longest stop-timeout shipped. */
+#define SHUTDOWN_MS 60000
+/* After the kill, the kernel has this long to let go. */
+#define SHUTDOWN_LAST_MS 5000
+
+static const struct cluster_address *lease(const struct supervisor *sv, const char *name)
+{
+	return sv->config->cluster ? cluster_find_address(sv->config->cluster, name) : NULL;
+}
+
+/* First version: a lease is held by the node that its address prefers, for ever. */
+static bool condition_holds(const struct supervisor *sv, const struct condition *condition)
+{
+	const struct cluster_address *address;
+
+	switch (condition->kind) {
+	case CONDITION_LEASE:
+		address = lease(sv, condition->argument);
+		return address && address->prefer == sv->config->self;
+	case CONDITION_PATH:
+		return access(condition->argument, F_OK) == 0;
+	}
+	return false;
+}
+
+static bool conditions_hold(const struct supervisor *sv, const struct service_def *def)
+{
+	for (size_t i = 0; i < def->condition_count; i++)
+		if (!condition_holds(sv, &def->condition[i]))
+			return false;
+	return true;
+}
+
+static void init_service(struct supervisor *sv, size_t i)
+{
+	const struct service_def *def = &sv->config->service[i];
+
+	sv->node[i] = (struct graph_node){
+		.requires = def->requires,
+		.wants = def->wants,
+		.after = def->after,
+		.requires_count = def->requires_count,
+		.wants_count = def->wants_count,
+		.after_count = def->after_count,
+		.pool = def->pool,
+		.is_pool = def->kind == SERVICE_POOL,
+	};
+	sv->service[i] = (struct graph_service){ .wanted = true, .conditions_hold = conditions_hold(sv, def) };
+	sv->service[i].life.since_ms = sv->started_ms;
+}
+
+int supervise_init(struct supervisor *sv, struct config *config, const struct config_source *source,
+		   const char *run_dir)
+{
+	sv->config = config;
+	sv->source = *source;
+	sv->run_dir = run_dir;
+	sv->started_ms = loop_now_ms();
+	if (getrandom(&sv->boot_id, sizeof(sv->boot_id), 0) != sizeof(sv->boot_id) || sv->boot_id == 0) {
+		log_warn("random boot id");
+		return -1;
+	}
+	sv->self_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	if (sv->self_fd < 0) {
+		log_warn("open /proc/self/exe");
+		return -1;
+	}
+	if (mkdir(run_dir, 0755) < 0 && errno != EEXIST) {
+		log_warn("make %s", run_dir);
+		return -1;
+	}
+	if (loop_init(&sv->loop) < 0) {
+		log_warn("epoll");
+		return -1;
+	}
+	cgroup_tree_open(&sv->cgroups, sv->init);
+	if (notify_open(sv) < 0)
+		return -1;
+	sv->count = config->service_count;
+	for (size_t i = 0; i < sv->count; i++) {
+		init_service(sv, i);
+		if (instance_init(&sv->instance[i], sv, &config->service[i], (uint16_t)i) < 0)
+			return -1;
+	}
+	sv->gossip = config_find(config, "gossip");
+	sv->log = config_find(config, "log");
+	return 0;
+}
+
+/* One line on the console for each turn that matters to a person. */
+static void tell(const struct supervisor *sv, uint16_t index, enum life_state before)
+{
+	const struct instance *instance = &sv->instance[index];
+	const struct life *life = &sv->service[index].life;
+	const char *name = instance->def->name;
+
+	switch (life->state) {
+	case LIFE_READY:
+		log_info("%s: ready", name);
+		break;
+	case LIFE_BACKOFF:
+		log_warnx("%s: %s%s; again in %llu ms", name,
+			  life->timed_out ? "not ready in time; " : "",
+			  instance->reason[0] ? instance->reason : "ended",
+			  (unsigned long long)(life->deadline_ms - life->since_ms));
+		break;
+	case LIFE_FAILED:
+		log_warnx("%s: failed: %s%s", name, life->timed_out ? "not ready in time; " : "", instance->reason);
+		break;
+	case LIFE_ENDED:
+		log_info("%s: ended", name);
+		break;
+	case LIFE_IDLE:
+		if (before != LIFE_BACKOFF && life->starts > 0)
+			log_info("%s: stopped%s%s", name, instance->reason[0] ? ": " : "", instance->reason);
+		break;
+	default:
+		break;
+	}
+}
+
+void supervise_event(struct supervisor *sv, uint16_t index, enum life_event event)
+{
+	struct instance *instance = &sv->instance[index];
+	struct life *life = &sv->service[index].life;
+
+	for (;;) {
+		enum life_state before = life->state;
+		uint32_t starts = life->starts;
+		unsigned actions = life_step(life, &instance->policy, event, loop_now_ms());
+		bool acted = instance_act(instance, actions);
+		if (life->state != before || life->starts != starts) {
+			tell(sv, index, before);
+			if (sv->changed)
+				sv->changed(sv, index);
+		}
+		if (acted)
+			return;
+		event = LIFE_EXIT_BAD; /* what should run could not even be started */
+	}
+}
+
+/* One round of decisions; true if any was taken. */
+static bool settle_once(struct supervisor *sv)
+{
+	bool moved = false;
+
+	for (size_t i = 0; i < sv->count; i++) {
+		if (sv->service[i].life.state == LIFE_CLEARING && instance_is_empty(&sv->instance[i])) {
+			supervise_event(sv, (uint16_t)i, LIFE_EMPTY);
+			moved = true;
+		}
+		sv->service[i].conditions_hold = conditions_hold(sv, sv->instance[i].def);
+	}
+	graph_decide(sv->node, sv->service, sv->count);
+	for (size_t i = 0; i < sv->count; i++) {
+		enum graph_verdict verdict = sv->service[i].verdict;
+		if (verdict == GRAPH_STAY)
+			continue;
+		supervise_event(sv, (uint16_t)i, verdict == GRAPH_GO ? LIFE_GO : LIFE_STOP);
+		moved = true;
+	}
+	return moved;
+}
+
+void supervise_settle(struct supervisor *sv)
+{
+	while (settle_once(sv))
+		;
+	gossip_link_update(sv);
+	if (sv->settled)
+		sv->settled(sv);
+}
+
+static void reap(struct supervisor *sv)
+{
+	for (;;) {
+		int status;
+		pid_t pid = waitpid(-1, &status, WNOHANG);
+		if (pid < 0 && errno == EINTR)
+			continue;
+		if (pid <= 0)
+			return;
+		for (size_t i = 0; i < sv->count; i++) {
+			if (sv->instance[i].pid != pid)
+				continue;
+			supervise_event(sv, (uint16_t)i, instance_exited(&sv->instance[i], status));
+			break;
+		}
+	}
+}
+
+/* Timers of lives and readiness probes; returns the next time one is due, 0: none. */
+static uint64_t run_timers(struct supervisor *sv)
+{
+	uint64_t now_ms = loop_now_ms(), next_ms = 0;
+
+	for (size_t i = 0; i < sv->count; i++) {
+		struct instance *instance = &sv->instance[i];
+		struct life *life = &sv->service[i].life;
+		if (life->deadline_ms && life->deadline_ms <= now_ms)
+			supervise_event(sv, (uint16_t)i, LIFE_TIMER);
+		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms && instance_probe(instance))
+			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
+	}
+	supervise_settle(sv);
+	for (size_t i = 0; i < sv->count; i++) {
+		uint64_t due[2] = { sv->service[i].life.deadline_ms, sv->instance[i].probe_at_ms };
+		for (int k = 0; k < 2; k++)
+			if (due[k] && (!next_ms || due[k] < next_ms))
+				next_ms = due[k];
+	}
+	if (sv->goal_deadline_ms && (!next_ms || sv->goal_deadline_ms < next_ms))
+		next_ms = sv->goal_deadline_ms;
+	return next_ms;
+}
+
+static bool all_stopped(const struct supervisor *sv)
+{
+	for (size_t i = 0; i < sv->count; i++)
+		if (life_is_active(&sv->service[i].life))
+			return false;
+	return true;
+}
+
+/* Shutdown took too long: kill whatever is left, then give the kernel a last moment. */
+static bool force_shutdown(struct supervisor *sv)
+{
+	if (sv->goal == GOAL_RUN || loop_now_ms() < sv->goal_deadline_ms)
+		return false;
+	if (sv->goal_forced)
+		return true;
+	sv->goal_forced = true;
+	sv->goal_deadline_ms = loop_now_ms() + SHUTDOWN_LAST_MS;
+	for (size_t i = 0; i < sv->count; i++) {
+		if (!life_is_active(&sv->service[i].life))
+			continue;
+		log_warnx("%s: still %s at the end of shutdown: killed", sv->instance[i].def->name,
+			  life_state_name(sv->service[i].life.state));
+		instance_act(&sv->instance[i], LIFE_DO_KILL);
+	}
+	return false;
+}
+
+void supervise_run(struct supervisor *sv)
+{
+	for (;;) {
+		uint64_t next_ms = run_timers(sv);
+		if (sv->goal != GOAL_RUN && (all_stopped(sv) || force_shutdown(sv)))
+			return;
+		loop_turn(&sv->loop, next_ms);
+		reap(sv);
+	}
+}
+
+void supervise_shutdown(struct supervisor *sv, enum goal goal)
+{
+	if (sv->goal == GOAL_RUN) {
+		log_info("stopping all services");
+		sv->goal_deadline_ms = loop_now_ms() + SHUTDOWN_MS;
+		gossip_link_leave(sv);
+	}
+	sv->goal = goal;
+	for (size_t i = 0; i < sv->count; i++)
+		sv->service[i].wanted = false;
+	supervise_settle(sv);
+}

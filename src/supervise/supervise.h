@@ -1,0 +1,119 @@
+/*
+ * The supervising process: carries out what the pure machines of src/service decide. All of it lives in one struct supervisor,
+ * allocated before the first service starts; nothing is allocated afterwards.
+ *
+ * Data flows one way: a descriptor becomes readable -> an event for one service's life -> supervise_settle() takes the decisions that
+ * follow from it, until none is left -> their effects (spawn, signal, kill) are carried out on the way.
+ */
+#ifndef SUPERVISOR_SUPERVISE_SUPERVISE_H
+#define SUPERVISOR_SUPERVISE_SUPERVISE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "src/config/config.h"
+#include "src/gossip/message.h"
+#include "src/process/cgroup.h"
+#include "src/process/listen.h"
+#include "src/process/seccomp.h"
+#include "src/service/graph.h"
+#include "src/supervise/loop.h"
+
+#define STATUS_BYTES 120
+#define REASON_BYTES 160
+
+struct supervisor;
+
+/* The running side of one service; its life is in supervisor.service[index]. */
+struct instance {
+	struct supervisor *supervisor;
+	const struct service_def *def;
+	uint16_t index;
+	struct life_policy policy;
+	struct seccomp_program seccomp;
+
+	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be reused */
+	int pidfd;
+	bool undoing; /* that command is the stop command */
+	bool said_stopping;
+	struct watch error;   /* exec's result */
+	struct watch populated; /* cgroup.events */
+	struct watch channel; /* our end of `channel = yes` */
+	int cgroup_fd;
+	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
+	uint64_t probe_at_ms;	 /* READY_TCP, READY_UNIX: next look; 0: none */
+	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
+	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
+};
+
+/* What the gossip process says of a member. */
+struct member {
+	bool known; /* a MEMBER message came */
+	struct gossip_member said;
+};
+
+enum goal { GOAL_RUN, GOAL_POWEROFF, GOAL_REBOOT, GOAL_HALT, GOAL_EXIT };
+
+struct supervisor {
+	struct config *config;
+	struct config_source source;
+	const char *run_dir;
+	bool machine; /* PID 1 of a whole machine, not of a container or a test */
+	bool init;    /* PID 1 of some PID namespace */
+	enum goal goal;
+	uint64_t goal_deadline_ms; /* shutdown: what is left then is killed */
+	bool goal_forced;
+
+	struct loop loop;
+	struct watch signals, notify, power_button;
+	char notify_path[108];
+	int self_fd; /* our own executable */
+	struct cgroup_tree cgroups;
+	struct listen_table sockets;
+	uint64_t boot_id;
+	uint64_t started_ms;
+
+	size_t count;
+	struct graph_node node[SERVICES_MAX];
+	struct graph_service service[SERVICES_MAX];
+	struct instance instance[SERVICES_MAX];
+
+	int gossip; /* index of the service called gossip, -1: none */
+	int log;    /* … log */
+	bool told_ready; /* `told` was sent to the present gossip process */
+	struct gossip_ready told;
+	struct member member[CLUSTER_NODES_MAX];
+	struct gossip_progress gossip_progress;
+
+	/* The control socket's: told after every change of a service's state, and once all that followed from it is done. */
+	void (*changed)(struct supervisor *supervisor, uint16_t index);
+	void (*settled)(struct supervisor *supervisor);
+};
+
+/* Everything but starting: sockets, cgroups, filters, instances. -1 with a message printed. */
+int supervise_init(struct supervisor *supervisor, struct config *config, const struct config_source *source,
+		   const char *run_dir);
+/* Runs until the goal is reached: everything stopped. */
+void supervise_run(struct supervisor *supervisor);
+/* Takes and carries out every decision that the present state of things asks for. */
+void supervise_settle(struct supervisor *supervisor);
+/* One event for one service's life, and what it asks for. */
+void supervise_event(struct supervisor *supervisor, uint16_t index, enum life_event event);
+/* Stop everything in order, then reach `goal`. A second call can only make it more urgent or change what follows. */
+void supervise_shutdown(struct supervisor *supervisor, enum goal goal);
+
+/*
+ * What an operator asks for. start: with all it requires. stop: refused without `force` while others need it, their names in `why`.
+ * 0, or -1 with a line in `why`.
+ */
+int supervise_start(struct supervisor *supervisor, uint16_t index, char *why, size_t why_bytes);
+int supervise_stop(struct supervisor *supervisor, uint16_t index, bool force, char *why, size_t why_bytes);
+int supervise_restart(struct supervisor *supervisor, uint16_t index, bool force, char *why, size_t why_bytes);
+/* One line: what it waits for, or how it ended; "" if there is nothing to say. Returns text. */
+const char *supervise_why(const struct supervisor *supervisor, uint16_t index, char *text, size_t text_bytes);
+/* All that the profile wants up is up. */
+bool supervise_all_ready(const struct supervisor *supervisor, unsigned *ready, unsigned *failed);
+
+#endif
