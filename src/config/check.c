@@ -150,6 +150,7 @@ void config_check(const struct config_source *source, struct config_report *repo
 		check.loader = (struct loader){.arena = &check.arena,
 					       .scratch = &check.arena,
 					       .report = report,
+					       .source = source,
 					       .directory = source->directory ? source->directory
 									      : DIRECTORY_DEFAULT};
 		check_all(&check);

@@ -393,6 +393,7 @@ static struct config *load(const struct config_source *source, struct config_rep
 	struct loader loader = {.arena = &config->arena,
 				.scratch = &scratch,
 				.report = report,
+				.source = source,
 				.directory =
 					source->directory ? source->directory : DIRECTORY_DEFAULT};
 	bool good;

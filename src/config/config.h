@@ -21,6 +21,12 @@ struct config_source {
 	const char *profile;  /* NULL: only the cluster and node files */
 	const char *node;     /* in place of node.conf's name; NULL: as node.conf says */
 	const char *accounts; /* directory of passwd and group; NULL: /etc */
+	/*
+	 * What only other modules can tell; NULL: not asked. Whether a built-in worker has that
+	 * name, and whether `seccomp =` words make a filter (no: the reason goes to `error`).
+	 */
+	bool (*worker_known)(const char *name);
+	bool (*filter_good)(const struct words *words, char *error, size_t error_bytes);
 };
 
 struct sysctl_def {

@@ -32,7 +32,8 @@ struct loader {
 	struct arena *arena;   /* what the configuration keeps */
 	struct arena *scratch; /* what only loading needs */
 	struct config_report *report;
-	const char *directory;
+	const struct config_source *source;
+	const char *directory;	   /* the source's, or the default */
 	struct expand_scope scope; /* instance: set for each service */
 	struct accounts accounts;
 	struct source_files services;

@@ -89,6 +89,32 @@ static void check_commands(const struct service_reader *reader)
 		wrong(reader, "success-exit", "found nothing");
 }
 
+/* What other modules know better: the names of workers and of system calls. */
+static void check_names(const struct service_reader *reader)
+{
+	const struct config_source *source = reader->loader->source;
+	const struct service_def *def = &reader->draft->def;
+	const struct {
+		const char *key;
+		const struct command *command;
+	} commands[] = {{"start", &def->start}, {"stop", &def->stop}, {"reload", &def->reload}};
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *command = commands[i].command;
+		if (!command->builtin || !source->worker_known ||
+		    source->worker_known(command->argv.word[0]))
+			continue;
+		config_report_add(
+			reader->loader->report, reader->file->shown,
+			service_key_line(reader, commands[i].key),
+			"%s: found \"@%s\", expected the name of a built-in worker after @",
+			commands[i].key, command->argv.word[0]);
+	}
+	char error[200] = "";
+	if (def->seccomp.count > 0 && source->filter_good &&
+	    !source->filter_good(&def->seccomp, error, sizeof(error)))
+		wrong(reader, "seccomp", error);
+}
+
 static void check_sandbox(const struct service_reader *reader)
 {
 	const struct service_def *def = &reader->draft->def;
@@ -144,6 +170,7 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 	} else {
 		check_commands(&reader);
 		check_sandbox(&reader);
+		check_names(&reader);
 	}
 	draft->failed = loader->report->seen != before;
 }

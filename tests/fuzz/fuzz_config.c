@@ -60,7 +60,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				   .folder = "services/lighttpd",
 				   .text = (const char *)data + 1,
 				   .size = size - 1};
+	const struct config_source source = {0};
 	struct loader loader = {
+		.source = &source,
 		.arena = &arena,
 		.scratch = &scratch,
 		.report = &report,

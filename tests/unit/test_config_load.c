@@ -467,6 +467,41 @@ static void check_looks_at_everything(void **state)
 			    "services/used.service:1: start: %{cache}: this node has no cache");
 }
 
+static bool only_mount(const char *name)
+{
+	return strcmp(name, "mount") == 0;
+}
+
+static bool only_read(const struct words *words, char *error, size_t error_bytes)
+{
+	snprintf(error, error_bytes, "unknown system call \"%s\"", words->word[0]);
+	return strcmp(words->word[0], "read") == 0;
+}
+
+static void workers_and_filters_are_looked_up(void **state)
+{
+	(void)state;
+	struct config_source source = {.directory = config_dir,
+				       .profile = "t",
+				       .worker_known = only_mount,
+				       .filter_good = only_read};
+	config_file("profiles/t.profile", "services = s\n");
+	config_file("services/s.service", "kind = oneshot\nstart = @mount\nstop = @umount\n");
+	memset(&config_report, 0, sizeof(config_report));
+	config_refused(__LINE__, config_load(&source, &config_report),
+		       "services/s.service:3: stop: found \"@umount\", expected the name of a "
+		       "built-in worker after @");
+	config_file("services/s.service", "start = @mount\nseccomp = raed\n");
+	memset(&config_report, 0, sizeof(config_report));
+	config_refused(__LINE__, config_load(&source, &config_report),
+		       "services/s.service:2: seccomp: unknown system call \"raed\"");
+	config_file("services/s.service", "start = @mount\nseccomp = read\n");
+	memset(&config_report, 0, sizeof(config_report));
+	struct config *config = config_load(&source, &config_report);
+	assert_non_null(config);
+	config_free(config);
+}
+
 /* Every profile of the project, for every node of the sample cluster. */
 static void the_built_in_profiles_load(void **state)
 {
@@ -505,6 +540,7 @@ int main(void)
 		cmocka_unit_test_setup(files_that_cannot_be_read, begin_empty),
 		cmocka_unit_test_setup(the_boot_part_needs_no_cluster, begin_empty),
 		cmocka_unit_test_setup(check_looks_at_everything, begin_empty),
+		cmocka_unit_test_setup(workers_and_filters_are_looked_up, begin_empty),
 		cmocka_unit_test_setup(the_built_in_profiles_load, begin_empty),
 	};
 	return cmocka_run_group_tests_name("configurations", tests, config_files_begin,
