@@ -85,6 +85,11 @@ static int help(FILE *to, int code)
 	return code;
 }
 
+bool worker_known(const char *name)
+{
+	return find(workers, COUNT(workers), name);
+}
+
 static int run_worker(int argc, char **argv)
 {
 	const struct part *worker = argc > 2 ? find(workers, COUNT(workers), argv[2]) : NULL;

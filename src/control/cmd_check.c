@@ -8,6 +8,7 @@
 #include "src/base/log.h"
 #include "src/config/check.h"
 #include "src/process/seccomp.h"
+#include "src/worker/worker.h"
 
 static int usage(void)
 {
@@ -26,18 +27,9 @@ static bool option(const char *argument, const char *name, const char **value)
 	return true;
 }
 
-static bool filter_good(const struct words *words, char *error, size_t error_bytes)
-{
-	struct seccomp_program program;
-	if (seccomp_compile(words, &program, error, error_bytes) < 0)
-		return false;
-	seccomp_program_free(&program);
-	return true;
-}
-
 int cmd_check(int argc, char **argv)
 {
-	struct config_source source = {.filter_good = filter_good};
+	struct config_source source = {.worker_known = worker_known, .filter_good = seccomp_good};
 	for (int i = 1; i < argc; i++) {
 		if (option(argv[i], "--profile", &source.profile) ||
 		    option(argv[i], "--node", &source.node) ||

@@ -325,6 +325,15 @@ int seccomp_compile(const struct words *words, struct seccomp_program *program, 
 	return seccomp_compile_groups(groups, words, program, error, error_bytes);
 }
 
+bool seccomp_good(const struct words *words, char *error, size_t error_bytes)
+{
+	struct seccomp_program program;
+	if (seccomp_compile(words, &program, error, error_bytes) < 0)
+		return false;
+	seccomp_program_free(&program);
+	return true;
+}
+
 void seccomp_program_free(struct seccomp_program *program)
 {
 	free(program->filter);

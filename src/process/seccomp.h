@@ -22,6 +22,7 @@
 #define SUPERVISOR_PROCESS_SECCOMP_H
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,8 @@ int seccomp_compile(const struct words *words, struct seccomp_program *program, 
 /* As seccomp_compile, with the text of a groups file instead of the built-in one. */
 int seccomp_compile_groups(const char *groups, const struct words *words,
 			   struct seccomp_program *program, char *error, size_t error_bytes);
+/* Whether these words make a filter; the text as above. */
+bool seccomp_good(const struct words *words, char *error, size_t error_bytes);
 void seccomp_program_free(struct seccomp_program *program);
 
 /*

@@ -15,6 +15,7 @@
 #include "src/node/machine.h"
 #include "src/node/power_button.h"
 #include "src/supervise/supervise.h"
+#include "src/worker/worker.h"
 
 static struct supervisor supervisor; /* large, and there from the start: nothing to allocate later */
 
@@ -36,7 +37,7 @@ static bool take(const char *argument, const char *name, const char **value)
 static int parse_options(int argc, char **argv, struct options *options)
 {
 	*options = (struct options){
-		.source = { .directory = "/etc/supervisor" },
+		.source = { .directory = "/etc/supervisor", .worker_known = worker_known },
 		.run_dir = "/run/supervisor",
 	};
 	for (int i = 1; i < argc; i++) {

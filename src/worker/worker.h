@@ -9,6 +9,7 @@
 #define SUPERVISOR_WORKER_WORKER_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "src/config/cluster.h"
 
@@ -31,6 +32,9 @@ int nfsdcld_worker(int argc, char **argv);
 int nfsd_worker(int argc, char **argv);
 int share_worker(int argc, char **argv);
 int cachefiles_worker(int argc, char **argv);
+
+/* Whether the table of supervisor.c has a worker of that name. */
+bool worker_known(const char *name);
 
 struct worker_context {
 	const struct cluster *cluster;
