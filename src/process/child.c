@@ -94,18 +94,17 @@ static void reset_signals(const struct child *child)
 		fail(child, STAGE_SIGNALS, 0);
 }
 
-/* Marks everything from `first` on close-on-exec. Where the kernel has no close_range(2) (5.11),
- * one by one. */
-static void close_on_exec_from(int first)
+/* Where the kernel has no close_range(2) (5.9), one by one. */
+static void close_from(int first)
 {
-	if (syscall(SYS_close_range, (unsigned)first, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
+	if (syscall(SYS_close_range, (unsigned)first, ~0U, 0) == 0)
 		return;
 	struct rlimit limit;
 	int end = 65536;
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)1 << 20)
 		end = (int)limit.rlim_max;
 	for (int fd = first; fd < end; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		close(fd);
 }
 
 /* Out of the way of the numbers that the program is going to see. */
@@ -155,8 +154,15 @@ static int arrange_descriptors(struct child *child)
 		put(child, channel, 3);
 	for (int i = 0; i < count; i++)
 		put(child, listening[i], first + i);
-	close_on_exec_from(base);
-	return self;
+	/* What only we need until exec follows at once, and the rest is closed here and now: the numbers below a small
+	 * `limit-nofile` must be free for what the next steps open. */
+	int error = move_up(child, child->error_fd, base + 2);
+	self = self >= 0 ? move_up(child, self, base + 2) : -1;
+	if (dup3(error, base, O_CLOEXEC) < 0 || (self >= 0 && dup3(self, base + 1, O_CLOEXEC) < 0))
+		fail(child, STAGE_DESCRIPTORS, 0);
+	child->error_fd = base;
+	close_from(base + 2);
+	return self >= 0 ? base + 1 : -1;
 }
 
 static void add_variable(const struct child *child, size_t *count, const char *variable)

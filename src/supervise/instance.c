@@ -262,6 +262,7 @@ enum life_event instance_exited(struct instance *instance, int status)
 	if (instance->cgroup_fd < 0 && instance->pid > 0)
 		kill(-instance->pid, SIGKILL);
 	instance->pid = 0;
+	instance->status[0] = '\0'; /* what a process said of itself ends with it */
 	instance->probe_at_ms = 0;
 	if (instance->channel.fd >= 0)
 		links_closed(sv, instance);
