@@ -122,6 +122,16 @@ static void lengths_that_lie_are_refused(void **state)
 	attribute = 3;
 	memcpy(request.bytes + NLMSG_HDRLEN + sizeof(struct ifinfomsg), &attribute, 2);
 	assert_false(netlink_read_link(&answer, &link));
+	/* The same after all that is needed has been read. */
+	link_message(&request, "svc0");
+	size_t last = request.length;
+	netlink_put_u32(&request, IFLA_MTU, 1500);
+	assert_true(netlink_finish(&request, 1));
+	answer = first(&request);
+	assert_true(netlink_read_link(&answer, &link));
+	attribute = 9;
+	memcpy(request.bytes + last, &attribute, 2);
+	assert_false(netlink_read_link(&answer, &link));
 	answer.bytes = sizeof(struct ifinfomsg) - 1;
 	assert_false(netlink_read_link(&answer, &link));
 }
