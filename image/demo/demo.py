@@ -24,7 +24,8 @@ from progress import Progress
 from state import DemoError, State, boot_id
 
 USAGE = """\
-usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR] [VERB …]
+usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
+                          [--deadline SECONDS] [VERB …]
 
   (none)                boot the cluster, stay, power it off on Ctrl-C
   up                    boot it; returns when the site answers
@@ -49,6 +50,7 @@ usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR] [VER
   --port N              the site's port on 127.0.0.1 (8080)
   --site DIR            a directory of shares, one directory a host name (image/demo/site)
   --images DIR          boot DIR/{data,php,web} instead of baking them
+  --deadline SECONDS    for `up` (180)
 """
 
 UP_SECONDS = 180
@@ -77,6 +79,7 @@ class Demo:
         self.cluster = recipe.Cluster(self.state, self.build, site, options.images or self.kept.get("images"))
         self.switch = self.state.process("switch")
         self.switch_child = None
+        self.up_seconds = options.deadline
 
     def _kept(self):
         """The options of the last `up`: later commands, and a later `up`, need not repeat them."""
@@ -185,7 +188,7 @@ class Demo:
     def watch(self, machine, changes, stop):
         """Thread: puts (machine, phase, detail) into the queue as the machine comes up."""
         while not stop.is_set() and machine.running():
-            status = self.node_status(machine, UP_SECONDS)  # waits in the port until the machine reads it
+            status = self.node_status(machine, self.up_seconds)  # waits in the port until the machine reads it
             if status is not None:
                 phase, detail = phase_of(status)
                 changes.put((machine, phase, detail))
@@ -239,12 +242,12 @@ class Demo:
                 lines += ["    | " + line for line in machine.last_lines()]
         return "\n".join(lines)
 
-    def up(self, seconds=UP_SECONDS):
+    def up(self):
         progress = Progress(self.cluster.machines)
         before = self.running()
         try:
             self.start_all(progress)
-            self.wait_up(progress, seconds)
+            self.wait_up(progress, self.up_seconds)
         except BaseException as error:
             if isinstance(error, Interrupted) or not self.running():
                 self.power_cut([machine for machine in self.running() if machine not in before])
@@ -319,11 +322,17 @@ class Demo:
 
 
 def phase_of(status):
-    """Of the answer of `supervisor status --json`."""
+    """Of the answer of `supervisor status --json`: the phase, and what is not ready though it is wanted."""
     if status.get("ready"):
         return "ready", ""
-    busy = [service["name"] for service in status.get("services", ()) if service.get("state") in ("starting", "failed")]
-    return "services", " ".join(busy)
+    services = [service for service in status.get("services", ()) if service.get("wanted", True)]
+    late = [service for service in services if service.get("state") != "ready"]
+    busy = [service["name"] for service in late if service.get("state") != "waiting"]
+    failed = [service["name"] for service in late if service.get("state") == "failed"]
+    detail = f"{len(services) - len(late)}/{len(services)}"
+    if failed:
+        return "services", f"{detail} failed: {' '.join(failed)}"
+    return "services", f"{detail} {' '.join(busy)}".rstrip()
 
 
 def build_switch(build):
@@ -539,6 +548,7 @@ def parse(argv):
     parser.add_argument("--port", type=int)
     parser.add_argument("--site")
     parser.add_argument("--images")
+    parser.add_argument("--deadline", type=int, default=UP_SECONDS)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args(argv)

@@ -29,12 +29,11 @@ class Progress:
     def set(self, name, phase, detail=""):
         if self.phases[name][:2] == (phase, detail):
             return
-        changed = self.phases[name][0] != phase
         self.phases[name] = (phase, detail, self.elapsed())
         if self.live:
             self._erase()
             self._draw()
-        elif changed:
+        else:
             self.out.write(f"{self.elapsed():6.1f} s  {name:8} {phase} {detail}".rstrip() + "\n")
             self.out.flush()
 
