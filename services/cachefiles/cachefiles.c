@@ -157,6 +157,9 @@ static int mount_disk(const char *disk, const char *directory)
 		log_warn("make directory %s", directory);
 		return -1;
 	}
+	/* What a killed predecessor left is not mounted over. */
+	while (umount2(directory, MNT_DETACH) == 0)
+		log_info("%s was still mounted", directory);
 	/* Access times are what culling goes by: relatime, no noatime. */
 	if (mount(disk, directory, "ext4", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
 		log_warn("mount %s on %s", disk, directory);

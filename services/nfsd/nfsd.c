@@ -31,6 +31,7 @@
 
 #include "services/netns/netns.h"
 #include "services/nfsd/exports.h"
+#include "services/nfsd/nfsd.h"
 #include "src/base/log.h"
 #include "src/node/arp.h"
 #include "src/node/netlink.h"
@@ -88,16 +89,37 @@ static int stop_threads(void)
 	return flush_caches() < 0 ? -1 : result;
 }
 
+static int mount_private(const char *type, const char *where)
+{
+	if (mount(type, where, type, MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0)
+		return 0;
+	log_warn("mount %s on %s", type, where);
+	return -1;
+}
+
+static int own_mounts(void)
+{
+	if (unshare(CLONE_NEWNS) == 0 && mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) == 0)
+		return 0;
+	log_warn("make a mount namespace");
+	return -1;
+}
+
+int nfsd_end_leftovers(void)
+{
+	/* Where the module was never loaded, no threads are. */
+	if (access(CONTROL, F_OK) < 0)
+		return 0;
+	if (own_mounts() < 0 || mount_private("nfsd", CONTROL) < 0)
+		return -1;
+	return stop_threads();
+}
+
 static int enter_namespaces(const char *name)
 {
-	if (netns_enter(name) < 0)
+	if (netns_enter(name) < 0 || own_mounts() < 0)
 		return -1;
-	if (unshare(CLONE_NEWNS | CLONE_NEWUTS) < 0 ||
-	    mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) {
-		log_warn("make a mount namespace");
-		return -1;
-	}
-	if (sethostname(name, strlen(name)) < 0) {
+	if (unshare(CLONE_NEWUTS) < 0 || sethostname(name, strlen(name)) < 0) {
 		log_warn("set host name %s", name);
 		return -1;
 	}
@@ -105,16 +127,9 @@ static int enter_namespaces(const char *name)
 		log_warn("make directory %s", PIPE_DIRECTORY);
 		return -1;
 	}
-	if (mount("rpc_pipefs", PIPE_DIRECTORY, "rpc_pipefs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
-		  NULL) < 0) {
-		log_warn("mount rpc_pipefs on %s", PIPE_DIRECTORY);
+	if (mount_private("rpc_pipefs", PIPE_DIRECTORY) < 0)
 		return -1;
-	}
-	if (mount("nfsd", CONTROL, "nfsd", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
-		log_warn("mount nfsd on %s", CONTROL);
-		return -1;
-	}
-	return 0;
+	return mount_private("nfsd", CONTROL);
 }
 
 /* NFS over TCP on this address alone: nfsd takes the socket over, and opens none of its own (UDP,

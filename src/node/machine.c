@@ -81,6 +81,9 @@ void machine_mount_early(void)
 	mount_one("tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755,size=25%");
 	mount_one("tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777,size=25%");
 	mount_one("cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	/* What is mounted or unmounted later shows in the services' own mount namespaces, too. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
+		log_warn("share the mounts with services");
 	for (size_t i = 0; i < sizeof(link) / sizeof(link[0]); i++)
 		if (symlink(link[i].to, link[i].name) < 0 && errno != EEXIST)
 			log_warn("link %s", link[i].name);
