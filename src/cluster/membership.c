@@ -63,6 +63,12 @@ static int compare_lives(uint32_t generation, uint32_t incarnation, const struct
 	return 0;
 }
 
+static bool same_status(const struct member_status *a, const struct member_status *b)
+{
+	return a->ready == b->ready && a->services == b->services &&
+	       a->services_ready == b->services_ready && a->services_failed == b->services_failed;
+}
+
 static void list_clear(uint16_t list[MEMBERSHIP_HELPERS])
 {
 	for (size_t i = 0; i < MEMBERSHIP_HELPERS; i++)
@@ -517,8 +523,7 @@ static void adopt(struct step *s, size_t index, const struct membership_record *
 {
 	struct member *x = &s->m->member[index];
 	bool news = compare_lives(r->generation, r->incarnation, x) != 0 ||
-		    x->boot_id != r->boot_id ||
-		    memcmp(&x->status, &r->status, sizeof(x->status)) != 0;
+		    x->boot_id != r->boot_id || !same_status(&x->status, &r->status);
 	x->generation = r->generation;
 	x->incarnation = r->incarnation;
 	x->boot_id = r->boot_id;
@@ -645,15 +650,12 @@ static void on_question(struct step *s, size_t from, size_t index)
 	send_reply_wanted(s, index);
 }
 
-static void heard(struct step *s, size_t from, uint64_t boot_id)
+/* One that was called dead comes back by its own word (on_statement): it is told, and objects. */
+static void heard(struct step *s, size_t from)
 {
 	struct member *x = &s->m->member[from];
 	x->heard_ms = s->now;
-	if (x->state == MEMBER_LEFT || x->state == MEMBER_UNKNOWN)
-		return; /* it has to say more than that it is there */
 	evidence(s, from, s->now);
-	if (x->state == MEMBER_DEAD && x->boot_id == boot_id)
-		set_state(s, from, MEMBER_ALIVE);
 	for (size_t i = 0; i < list_count(x->asker); i++)
 		send_about(s, x->asker[i], from);
 	list_clear(x->asker);
@@ -666,7 +668,7 @@ static void on_heartbeat(struct step *s, const struct membership_event *event)
 	size_t from = event->from;
 	bool fresh = event->age_ms <= patience(m, m->timers.fresh_ms);
 	if (fresh)
-		heard(s, from, event->boot_id);
+		heard(s, from);
 
 	for (size_t i = 0; i < hb->record_count; i++) {
 		const struct membership_record *r = &hb->record[i];
@@ -692,7 +694,7 @@ static void on_heartbeat(struct step *s, const struct membership_event *event)
 
 static void on_contact(struct step *s, const struct membership_event *event)
 {
-	heard(s, event->from, event->boot_id);
+	heard(s, event->from);
 	struct membership_action *action = send_to(s, event->from);
 	if (action)
 		action->full = true;
@@ -702,7 +704,7 @@ static void on_status(struct step *s, const struct member_status *status)
 {
 	struct membership *m = s->m;
 	struct member *self = &m->member[m->self];
-	if (memcmp(&self->status, status, sizeof(*status)) == 0 || m->leaving_ms != 0)
+	if (same_status(&self->status, status) || m->leaving_ms != 0)
 		return;
 	self->status = *status;
 	if (self->incarnation < MEMBERSHIP_LIVES_MAX)

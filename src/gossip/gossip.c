@@ -444,7 +444,6 @@ static void on_message(const struct gossip_message *message, uint64_t now)
 		on_node(&message->node, now);
 		break;
 	case GOSSIP_READY:
-		memset(&g.status, 0, sizeof(g.status)); /* compared byte by byte */
 		g.status.ready = message->ready.ready == 1;
 		g.status.services = message->ready.services;
 		g.status.services_ready = message->ready.services_ready;

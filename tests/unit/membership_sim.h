@@ -42,7 +42,7 @@ struct sim_node {
 	uint64_t known_boot[SIM_NODES], contact_ms[SIM_NODES], newest[SIM_NODES];
 	uint64_t stamp[SIM_NODES], stamp_ms[SIM_NODES];
 	uint64_t sent, steps, gone_ms;
-	unsigned deaths; /* times that it called anyone dead */
+	unsigned suspicions, deaths; /* times that it called anyone suspect, dead */
 	uint8_t last_state[SIM_NODES];
 };
 
@@ -127,6 +127,8 @@ static inline void sim_check(struct sim *sim, size_t i)
 			    x->evidence_ms <= sim->now);
 		if (x->state == MEMBER_DEAD && n->last_state[j] != MEMBER_DEAD)
 			n->deaths++;
+		if (x->state == MEMBER_SUSPECT && n->last_state[j] != MEMBER_SUSPECT)
+			n->suspicions++;
 		n->last_state[j] = x->state;
 	}
 }

@@ -58,7 +58,13 @@ static void heartbeat_there_and_back(void **state)
 	size_t bytes = put_sample(content);
 	assert_int_equal(bytes, 16 + 2 * 8 + 3 * 36);
 	assert_true(wire_get_heartbeat(content, bytes, &table, &timing, &got));
-	assert_memory_equal(&got, &hb, sizeof(hb));
+	uint8_t again[WIRE_CONTENT_MAX_BYTES];
+	assert_int_equal(wire_put_heartbeat(again, &table, &timing, &got), bytes);
+	assert_memory_equal(again, content, bytes);
+	assert_int_equal(got.ask[1], hb.ask[1]);
+	assert_int_equal(got.record[2].incarnation, hb.record[2].incarnation);
+	assert_int_equal(got.record[2].status.services_failed, 2);
+	assert_true(got.record[1].own && got.record[2].status.ready && got.reply);
 	assert_int_equal(timing.stamp, 1);
 	assert_int_equal(timing.echo, 2);
 	assert_int_equal(timing.held_us, 3);
@@ -122,7 +128,11 @@ static void headers(void **state)
 			   got;
 	wire_put_header(packet, &header);
 	assert_true(wire_get_header(packet, 100, &got));
-	assert_memory_equal(&got, &header, sizeof(header));
+	uint8_t again[WIRE_HEADER_BYTES];
+	wire_put_header(again, &got);
+	assert_memory_equal(again, packet, sizeof(again));
+	assert_int_equal(got.sender, 5);
+	assert_int_equal(got.sequence, 8);
 	assert_false(wire_get_header(packet, 99, &got));
 
 	static const struct {
@@ -292,9 +302,13 @@ static void an_earlier_boot_is_not_believed(void **state)
 	now += SECOND;
 	size_t hello_bytes = seal_hello(&a.self, &a.peer, now, old_hello);
 
+	uint8_t old_key[SEAL_KEY_BYTES];
+	memcpy(old_key, b.peer.receive_key, sizeof(old_key));
 	boot(&a, &b, 1, 2);
 	shake_hands(&a, &b);
 	assert_true(opened.contact);
+	assert_memory_not_equal(b.peer.receive_key, old_key, sizeof(old_key));
+	assert_memory_not_equal(b.peer.receive_key, b.peer.send_key, sizeof(old_key));
 	uint64_t present = b.peer.boot_id;
 	/* The old ones again: a challenge to the configured address for the one, nothing for the
 	 * other; nobody can answer it. */
@@ -347,6 +361,8 @@ static void handshakes_cannot_be_replayed(void **state)
 	memcpy(challenge, opened.reply, 96);
 	now += (SEAL_CHALLENGE_MS + 1) * 1000;
 	assert_int_equal(take(&a, challenge, 96), GOSSIP_DROP_REPLAY + 1);
+	assert_int_equal(seal_hello(&a.self, &a.peer, now += SECOND, packet), 96);
+	assert_int_equal(take(&a, challenge, 96), GOSSIP_DROP_REPLAY + 1);
 }
 
 /* A heartbeat from before the process was replaced must not count again for the new one. */
@@ -357,6 +373,8 @@ static void a_new_process_of_the_same_boot(void **state)
 	size_t bytes = say(&b, "earlier");
 	uint8_t earlier[WIRE_PACKET_MAX_BYTES];
 	memcpy(earlier, packet, bytes);
+	for (unsigned n = 0; n < 50; n++)
+		say(&a, "spoken much");
 	uint64_t before = a.self.sequence;
 	assert_true(seal_self_init(&a.self, 1, a.self.boot_id, a.secret, a.public));
 	a.self.sequence = 0;
