@@ -685,10 +685,7 @@ static void on_heartbeat(struct step *s, const struct membership_event *event)
 		if (hb->ask[i] < m->count && hb->ask[i] != from)
 			on_question(s, from, hb->ask[i]);
 	}
-	/* One that we count as absent gets no heartbeat each tick, but is here: it needs our echo
-	 * to be heard. */
-	uint64_t quiet = s->now - m->member[from].sent_ms;
-	if (hb->reply || (!is_active(&m->member[from]) && quiet >= m->timers.tick_ms / 2))
+	if (hb->reply)
 		send_to(s, from);
 }
 

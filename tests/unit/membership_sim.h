@@ -327,6 +327,14 @@ static inline unsigned sim_deaths(const struct sim *sim)
 	return deaths;
 }
 
+static inline unsigned sim_suspicions(const struct sim *sim)
+{
+	unsigned suspicions = 0;
+	for (size_t i = 0; i < sim->count; i++)
+		suspicions += sim->node[i].suspicions;
+	return suspicions;
+}
+
 /* Milliseconds until all see it, UINT64_MAX if not within limit_ms. */
 static inline uint64_t sim_until(struct sim *sim, size_t index, uint8_t state, uint64_t limit_ms)
 {
