@@ -417,7 +417,8 @@ struct cluster *cluster_parse(struct arena *arena, const char *file, const char 
 	struct lines lines;
 	struct line line;
 	bool skipping = false;
-	lines_init(&lines, arena, report, file, text, size);
+	if (!lines_init(&lines, arena, report, file, text, size))
+		return NULL;
 	while (lines_next(&lines, &line)) {
 		if (line.kind == LINE_SECTION)
 			skipping = !begin_section(parser, &line);
@@ -445,7 +446,8 @@ bool node_identity_parse(struct node_identity *identity, const char *file, const
 	struct line line;
 
 	memset(identity, 0, sizeof(*identity));
-	lines_init(&lines, &arena, report, file, text, size);
+	if (!lines_init(&lines, &arena, report, file, text, size))
+		return false;
 	while (lines_next(&lines, &line)) {
 		struct place place = {report, file, line.number, line.key};
 		size_t at = strcmp(line.key, keys[0]) == 0   ? 0

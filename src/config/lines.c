@@ -88,26 +88,33 @@ bool text_clean(const char *text, size_t size, size_t *offset)
 	return true;
 }
 
-void lines_init(struct lines *lines, struct arena *arena, struct config_report *report,
-		const char *file, const char *text, size_t size)
+static bool report_bytes(struct lines *lines, size_t offset)
 {
-	*lines = (struct lines){
-		.arena = arena, .report = report, .file = file, .text = text, .size = size};
-	if (size > FILE_BYTES_MAX) {
-		config_report_add(report, file, 0, "found %zu bytes, expected at most %u", size,
-				  FILE_BYTES_MAX);
-		lines->size = 0;
-	}
-}
-
-static void report_bytes(const struct lines *lines, unsigned char byte)
-{
+	unsigned char byte = (unsigned char)lines->text[offset];
 	const char *what = byte == '\r'
 				   ? "a carriage return, expected lines that end with newline alone"
 			   : byte == 0	 ? "a NUL byte, expected text"
 			   : byte < 0x80 ? "a control character, expected text"
 					 : "bytes that are not UTF-8, expected UTF-8";
-	config_report_add(lines->report, lines->file, lines->number, "found %s", what);
+	int line = 1;
+	for (size_t i = 0; i < offset; i++)
+		line += lines->text[i] == '\n';
+	config_report_add(lines->report, lines->file, line, "found %s", what);
+	return false;
+}
+
+bool lines_init(struct lines *lines, struct arena *arena, struct config_report *report,
+		const char *file, const char *text, size_t size)
+{
+	size_t offset;
+	*lines = (struct lines){
+		.arena = arena, .report = report, .file = file, .text = text, .size = size};
+	if (size > FILE_BYTES_MAX) {
+		config_report_add(report, file, 0, "found %zu bytes, expected at most %u", size,
+				  FILE_BYTES_MAX);
+		return false;
+	}
+	return text_clean(text, size, &offset) || report_bytes(lines, offset);
 }
 
 /* The length of a line without its comment and trailing blanks. */
@@ -211,15 +218,10 @@ bool lines_next(struct lines *lines, struct line *line)
 		lines->at += newline ? size + 1 : size;
 		lines->number++;
 
-		size_t offset;
 		if (size > LINE_BYTES_MAX) {
 			config_report_add(lines->report, lines->file, lines->number,
 					  "found a line of %zu bytes, expected at most %u", size,
 					  LINE_BYTES_MAX);
-			continue;
-		}
-		if (!text_clean(text, size, &offset)) {
-			report_bytes(lines, (unsigned char)text[offset]);
 			continue;
 		}
 		while (size > 0 && blank(*text)) {

@@ -8,7 +8,8 @@
  * the start of a line or after a blank, outside quotes value    = { word blank }            a word
  * with blanks, "#" or nothing in it is written "…", with \" and \\ inside
  *
- * Wrong lines are reported and skipped, so that one run shows every mistake.
+ * Wrong lines are reported and skipped, so that one run shows every mistake; a file that is no text
+ * is refused whole.
  */
 #ifndef SUPERVISOR_CONFIG_LINES_H
 #define SUPERVISOR_CONFIG_LINES_H
@@ -58,9 +59,12 @@ struct lines {
 	int number;
 };
 
-/* `text` need not end with NUL or newline; it must live while the reader does. Keys and values go
- * to the arena. */
-void lines_init(struct lines *lines, struct arena *arena, struct config_report *report,
+/*
+ * `text` need not end with NUL or newline; it must live while the reader does. Keys and values go
+ * to the arena. False when the file is refused as a whole, which has been reported: it is too big,
+ * or no text.
+ */
+bool lines_init(struct lines *lines, struct arena *arena, struct config_report *report,
 		const char *file, const char *text, size_t size);
 /* The next good line; false at the end. */
 bool lines_next(struct lines *lines, struct line *line);

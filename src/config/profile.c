@@ -159,7 +159,9 @@ bool profile_read(struct loader *loader, struct source_file *file, bool boot_onl
 	if (!source_file_load(loader, file))
 		return false;
 	profile->file = file->shown;
-	lines_init(&lines, loader->scratch, loader->report, file->shown, file->text, file->size);
+	if (!lines_init(&lines, loader->scratch, loader->report, file->shown, file->text,
+			file->size))
+		return false;
 	while (lines_next(&lines, &line)) {
 		const struct place place = {loader->report, file->shown, line.number, line.key};
 		if (line.kind == LINE_SECTION)

@@ -157,7 +157,9 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 		return;
 	def->file = file->shown;
 
-	lines_init(&lines, loader->scratch, loader->report, file->shown, file->text, file->size);
+	if (!lines_init(&lines, loader->scratch, loader->report, file->shown, file->text,
+			file->size))
+		return;
 	while (lines_next(&lines, &line))
 		service_key_set(&reader, &line);
 
@@ -183,7 +185,8 @@ size_t service_pool_size(struct loader *loader, struct source_file *file)
 	int64_t count = 0;
 	if (!unused || !source_file_load(loader, file))
 		return 0;
-	lines_init(&lines, loader->scratch, unused, file->shown, file->text, file->size);
+	if (!lines_init(&lines, loader->scratch, unused, file->shown, file->text, file->size))
+		return 0;
 	while (lines_next(&lines, &line)) {
 		if (line.kind == LINE_PAIR && strcmp(line.key, "instances") == 0)
 			number_in(line.value, 1, POOL_MEMBERS_MAX, &count);

@@ -187,7 +187,7 @@ static void refuses_what_is_wrong(void **state)
 static void a_refused_section_hides_only_itself(void **state)
 {
 	(void)state;
-	assert_null(parse(TOP NODES "[host web2]\nrole = web\n" WEB));
+	assert_null(parse(TOP NODES "[host web2]\nspeed = 3\n" WEB));
 	assert_int_equal(report.count, 1);
 }
 

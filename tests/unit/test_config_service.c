@@ -371,6 +371,8 @@ static const struct refused refused[] = {
 	    "root: found \"void\", expected empty, or the absolute path of a directory below /"),
 	ROW("hidden = root",
 	    "hidden: found \"root\", expected an absolute path without //, . and .."),
+	ROW("hidden = /a/./b",
+	    "hidden: found \"/a/./b\", expected an absolute path without //, . and .."),
 	ROW("hidden = /a//b",
 	    "hidden: found \"/a//b\", expected an absolute path without //, . and .."),
 	ROW("memory-max = 1T", "memory-max: found \"1T\", expected a size such as 64K, 1M, 2G"),
