@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-from baking import BakeError, elf, ocfs2
+from baking import BakeError, elf, icu, ocfs2
 from baking.cpio import Tree, archive
 from baking.debs import Debs, package_list, run
 from baking.kmod import Modules
@@ -163,12 +163,15 @@ class Image:
                 self.file(path, where, destination)
             case ["tree", path, *without]:
                 self.whole_tree(path, without, where)
+            case ["icu-data", path, *kinds] if kinds:
+                self.tree.file(path, icu.slim(self.fetch(path, where)[0], kinds, path), 0o755)
+                self.libraries.add(path)
             case ["directory", mode, path]:
                 self.tree.directory(path, int(mode, 8))
             case ["link", path, target]:
                 self.tree.link(path, target)
             case _:
-                raise BakeError(f"{where}: expected module, program, file, tree, directory or link, found: {' '.join(words)}")
+                raise BakeError(f"{where}: expected module, program, file, tree, icu-data, directory or link, found: {' '.join(words)}")
         return []
 
 
