@@ -134,7 +134,13 @@ static int down(void)
 static int attach(const char *disk, bool pair)
 {
 	char *path = (char *)disk;
-	char *const resource[] = {DRBD_SETUP, "new-resource", DRBD_RESOURCE, NULL};
+	/*
+	 * suspend-io: a primary that is still the target of a synchronisation and loses its source
+	 * has no good data left; its writers wait for the peer. The default fails them, and OCFS2
+	 * then panics.
+	 */
+	char *const resource[] = {DRBD_SETUP, "new-resource", DRBD_RESOURCE,
+				  "--on-no-data-accessible=suspend-io", NULL};
 	char *const minor[] = {DRBD_SETUP, "new-minor", DRBD_RESOURCE, DRBD_MINOR, "0", NULL};
 	char *const log[] = {DRBD_META, DRBD_MINOR, "v08", path, "internal", "apply-al", NULL};
 	/* al-extents bounds what a crashed primary resynchronises: 67 extents of 4 MiB. */
