@@ -163,8 +163,7 @@ class Cluster:
             pass
         os.makedirs(directory, exist_ok=True)
         say(f"baking the image for role {role}")
-        # Not compressed: these images travel nowhere, and packing and unpacking take their time under TCG.
-        command = [os.path.join(TOP, "image", "bake.sh"), f"--profile={role}", "--compress", "none", "--out", directory]
+        command = [os.path.join(TOP, "image", "bake.sh"), f"--profile={role}", "--out", directory]
         if role == "data":
             command += ["--add", f"{self.site}:{SITE_IN_IMAGE}"]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
