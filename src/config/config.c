@@ -175,6 +175,29 @@ static bool resolve(struct assembly *assembly, struct service_draft *draft,
 	return good;
 }
 
+/* `first = yes`: everybody else is ordered after it, but for what it needs itself. */
+static bool put_first(struct assembly *assembly, uint16_t first)
+{
+	for (size_t i = 0; i < assembly->count; i++) {
+		struct service_def *def = &assembly->draft[i]->def;
+		const struct service_def *head = &assembly->draft[first]->def;
+		if (i == first || contains(head->requires, head->requires_count, (uint16_t)i) ||
+		    contains(head->wants, head->wants_count, (uint16_t)i) ||
+		    contains(head->after, head->after_count, (uint16_t)i) ||
+		    contains(def->after, def->after_count, first))
+			continue;
+		const struct place place = {assembly->loader->report, def->file, 0, "first"};
+		uint16_t *longer;
+		if (!indices(assembly, &place, &longer, def->after_count + 1))
+			return false;
+		if (def->after_count > 0)
+			memcpy(longer, def->after, def->after_count * sizeof(*longer));
+		longer[def->after_count++] = first;
+		def->after = longer;
+	}
+	return true;
+}
+
 /* Everything that the profile names, and what that needs, to the end. */
 static bool assemble(struct assembly *assembly, const struct profile *profile)
 {
@@ -200,6 +223,8 @@ static bool assemble(struct assembly *assembly, const struct profile *profile)
 		good &= resolve(assembly, draft, &draft->after, "after", false, &def->after,
 				&def->after_count);
 	}
+	for (size_t i = 0; good && i < assembly->count; i++)
+		good = !assembly->draft[i]->def.first || put_first(assembly, (uint16_t)i);
 	return good;
 }
 

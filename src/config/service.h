@@ -89,6 +89,7 @@ struct service_def {
 	uint8_t success_exit[16];			 /* codes besides 0 that are no failure */
 	size_t success_exit_count;
 
+	bool first;   /* all others are ordered after it; already part of their `after` */
 	bool channel; /* SOCK_SEQPACKET to the supervising process as fd 3 */
 	/* First one is fd 0 (fd 4… with channel = yes), all also as LISTEN_FDS from 3 on without.
 	 */

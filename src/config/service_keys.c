@@ -516,6 +516,7 @@ static const struct key keys[] = {
 	{"restart-delay-max", ONE, false, set_delay, DEF(restart_delay_max_ms)},
 	{"healthy-after", ONE, false, set_delay, DEF(healthy_after_ms)},
 	{"success-exit", LIST, false, set_success_exit, 0},
+	{"first", ONE, false, set_bool, DEF(first)},
 	{"channel", ONE, false, set_bool, DEF(channel)},
 	{"template", LIST, true, set_template, 0},
 	{"user", ONE, false, set_user, 0},

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -72,7 +73,7 @@ static bool add_stream(const char *name, int fd)
 	return true;
 }
 
-static void drain(struct store_stream *s)
+static bool drain(struct store_stream *s)
 {
 	char data[DRAIN_BYTES];
 	struct timespec now;
@@ -84,21 +85,57 @@ static void drain(struct store_stream *s)
 	} else if (n == 0) {
 		epoll_ctl(epoll_fd, EPOLL_CTL_DEL, s->pipe_fd, NULL);
 	}
+	return n > 0;
+}
+
+static volatile sig_atomic_t stop_asked;
+
+static void ask_to_stop(int signal_number)
+{
+	(void)signal_number;
+	stop_asked = 1;
+}
+
+/* SIGTERM comes through only while epoll_pwait waits: never between looking at the flag and waiting. */
+static void catch_stop(sigset_t *while_waiting)
+{
+	struct sigaction action = { .sa_handler = ask_to_stop };
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	if (sigaction(SIGTERM, &action, NULL) < 0 || sigprocmask(SIG_BLOCK, &blocked, while_waiting) < 0)
+		fatal("signals");
+	sigdelset(while_waiting, SIGTERM);
+}
+
+/* The last words of those that stopped before us. */
+static void drain_all(void)
+{
+	for (size_t i = 0; i < stream_count; i++)
+		while (drain(&stream[i]))
+			;
 }
 
 int log_worker(int argc, char **argv)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+	sigset_t while_waiting;
 
 	(void)argc;
 	(void)argv;
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, LOG_CHANNEL_FD, &event) < 0)
 		fatal("channel");
+	catch_stop(&while_waiting);
 	for (;;) {
-		int n = epoll_wait(epoll_fd, &event, 1, -1);
+		int n = epoll_pwait(epoll_fd, &event, 1, -1, &while_waiting);
 		if (n < 0 && errno != EINTR)
-			fatal("epoll_wait");
+			fatal("epoll_pwait");
+		if (stop_asked) {
+			drain_all();
+			return 0;
+		}
 		if (n != 1)
 			continue;
 		if (event.data.ptr) {

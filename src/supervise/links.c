@@ -109,7 +109,8 @@ static bool gossip_send(struct supervisor *sv, const struct gossip_message *mess
 
 	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) == (ssize_t)sizeof(*message))
 		return true;
-	log_warn("tell the gossip process");
+	if (errno != EPIPE) /* it has just ended; its exit follows */
+		log_warn("tell the gossip process");
 	return false;
 }
 

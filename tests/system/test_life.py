@@ -198,3 +198,17 @@ def test_readiness_is_what_the_service_says(namespace):
         open(s.path("run/go"), "w", encoding="ascii").close()
         s.wait_state("above", "ready")
         assert s.status("slow")["why"] == "warm"
+
+
+def test_the_log_process_is_the_last_to_stop(namespace):
+    """What services say while they stop is kept: the log comes first, and so goes last."""
+    talker = "kind = daemon\nstart = /bin/sh -c \"trap 'echo farewell; exit 0' TERM; while :; do sleep 0.05; done\"\n"
+    with Supervised({"talker": talker}, "talker log", namespace) as s:
+        s.wait_state("talker", "ready")
+        time.sleep(0.2)  # the shell sets its trap
+        s.signal(signal.SIGTERM)
+        assert s.process.wait(timeout=60) == 0
+        stopped = [line for line in s.messages().splitlines() if line.endswith(": stopped")]
+        assert stopped == ["supervisor: talker: stopped", "supervisor: log: stopped"]
+        with open(os.path.join(s.run, "log", "talker.log"), encoding="ascii") as file:
+            assert file.read().endswith("farewell\n")
