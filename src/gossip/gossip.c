@@ -4,9 +4,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -64,8 +66,9 @@ static struct {
 	struct gossip_progress progress;
 	uint64_t progress_due_ms;
 	unsigned progress_count;
-	int timer_fd;
+	int timer_fd, signal_fd;
 	uint64_t timer_ms; /* what it is set to; 0 nothing */
+	bool ending;	   /* told to end: at once, or when a leave under way is done */
 	bool left_due;
 } g;
 
@@ -240,6 +243,8 @@ static uint32_t packet_age_ms(struct peer *peer, const struct wire_timing *timin
 	uint32_t since = (uint32_t)now - timing->echo;
 	if (timing->held_us <= since && since - timing->held_us < RTT_MAX_US) {
 		uint32_t rtt = since - timing->held_us;
+		if (peer->rtt_us == 0)
+			peer->dirty = true;
 		peer->rtt_us = peer->rtt_us == 0 ? rtt : peer->rtt_us - peer->rtt_us / 8 + rtt / 8;
 		if (peer->rtt_us == 0)
 			peer->rtt_us = 1;
@@ -499,6 +504,11 @@ static void set_timer(void)
 		fatal("timerfd_settime");
 }
 
+static bool is_leaving(void)
+{
+	return g.now && g.membership.leaving_ms != 0 && !g.membership.gone;
+}
+
 static int watch(int fd, int epoll_fd)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.fd = fd};
@@ -507,22 +517,29 @@ static int watch(int fd, int epoll_fd)
 
 static void turn(int epoll_fd)
 {
-	struct epoll_event event[3];
-	int count = epoll_wait(epoll_fd, event, 3, -1);
+	struct epoll_event event[4];
+	int count = epoll_wait(epoll_fd, event, 4, -1);
 	if (count < 0 && errno != EINTR)
 		fatal("epoll_wait");
 	/* Time first: after a pause, old packets must meet a membership that knows of the pause. */
 	on_time(now_us());
 	for (int i = 0; i < count; i++) {
 		uint64_t expired;
+		struct signalfd_siginfo signal;
 		if (event[i].data.fd == SOCKET_FD)
 			on_socket();
 		else if (event[i].data.fd == GOSSIP_CHANNEL_FD)
 			on_channel();
+		else if (event[i].data.fd == g.signal_fd)
+			g.ending |= read(g.signal_fd, &signal, sizeof(signal)) > 0;
 		else if (read(g.timer_fd, &expired, sizeof(expired)) > 0)
 			g.timer_ms = 0; /* spent */
 	}
+	if (g.ending) /* a leave said before the signal may lie in the channel yet */
+		on_channel();
 	tell_all(now_us() / 1000);
+	if (g.ending && !is_leaving())
+		exit(0);
 }
 
 static bool is_socket(int fd, int family, int type)
@@ -550,7 +567,13 @@ int gossip_worker(int argc, char **argv)
 		fatalx("libsodium does not start");
 	g.timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (g.timer_fd < 0 || epoll_fd < 0 || watch(SOCKET_FD, epoll_fd) != 0 ||
+	sigset_t term;
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	sigprocmask(SIG_BLOCK, &term, NULL);
+	g.signal_fd = signalfd(-1, &term, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (g.timer_fd < 0 || g.signal_fd < 0 || epoll_fd < 0 ||
+	    watch(g.signal_fd, epoll_fd) != 0 || watch(SOCKET_FD, epoll_fd) != 0 ||
 	    watch(GOSSIP_CHANNEL_FD, epoll_fd) != 0 || watch(g.timer_fd, epoll_fd) != 0)
 		fatal("cannot wait for events");
 	g.progress_due_ms = now_us() / 1000 + GOSSIP_PROGRESS_MS;

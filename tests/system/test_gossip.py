@@ -93,6 +93,16 @@ def test_leaving_is_told_at_once(six):
         assert (4, "dead") not in other.history
 
 
+def test_leave_and_end_in_one_breath(six):
+    """An orderly power-off says both at once; the siblings must hear that it left."""
+    victim = six.nodes[4]
+    victim.channel.send(message(LEAVE))
+    victim.process.send_signal(signal.SIGTERM)
+    code, _ = ends(victim)
+    assert code == 0
+    six.until(lambda: six.all_see(victim, "left"), 1)
+
+
 def test_configuration_told_again_keeps_what_is_known(six):
     node = six.nodes[0]
     before = {i: m["since_ms"] for i, m in node.members.items()}
@@ -273,6 +283,16 @@ def test_ends_when_let_go():
         assert node.process.wait(5) == 0
         node.process.stderr.close()
         node.process = node.channel = None
+
+
+def test_ends_when_told():
+    with Cluster(2) as cluster:
+        node = cluster.nodes[0]
+        cluster.start(node)
+        cluster.run(0.5)
+        node.process.send_signal(signal.SIGTERM)
+        code, out = ends(node)
+        assert code == 0
 
 
 def test_started_by_hand_it_says_how_it_is_started():
