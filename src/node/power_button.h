@@ -2,7 +2,7 @@
 #ifndef SUPERVISOR_NODE_POWER_BUTTON_H
 #define SUPERVISOR_NODE_POWER_BUTTON_H
 
-#include "src/supervise/loop.h"
+#include "src/base/loop.h"
 
 /* Watches the first such device; calls pressed(owner). A machine without one is no error. */
 void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner), void *owner);

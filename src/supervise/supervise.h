@@ -19,7 +19,7 @@
 #include "src/process/listen.h"
 #include "src/process/seccomp.h"
 #include "src/service/graph.h"
-#include "src/supervise/loop.h"
+#include "src/base/loop.h"
 
 #define STATUS_BYTES 120
 #define REASON_BYTES 160

@@ -1,4 +1,4 @@
-#include "src/supervise/loop.h"
+#include "src/base/loop.h"
 
 #include <errno.h>
 #include <limits.h>

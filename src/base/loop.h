@@ -2,8 +2,8 @@
  * The event loop: descriptors and one deadline, over epoll. Single-threaded. One event is fetched at a time, so that a
  * callback may close and free any watch, its own included, without a stale event following.
  */
-#ifndef SUPERVISOR_SUPERVISE_LOOP_H
-#define SUPERVISOR_SUPERVISE_LOOP_H
+#ifndef SUPERVISOR_BASE_LOOP_H
+#define SUPERVISOR_BASE_LOOP_H
 
 #include <stdint.h>
 #include <sys/epoll.h>
