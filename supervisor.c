@@ -53,6 +53,7 @@ static const struct part verbs[] = {
 	{ "kill", cmd_kill, "kill NAME [SIGNAL]              signal all processes of a service" },
 	{ "log", cmd_log, "log NAME [-f] [-n LINES]        what a service wrote" },
 	{ "check", cmd_check, "check [--profile=P] [--node=N] [DIR]  validate a configuration, change nothing" },
+	{ "fcgi", cmd_fcgi, "fcgi ADDRESS:PORT SCRIPT [QUERY]  ask one PHP node directly" },
 	{ "keygen", cmd_keygen, "keygen [--json]                 make a node's key pair" },
 	{ "poweroff", cmd_poweroff, "poweroff | reboot | halt        stop all services in order, then the machine" },
 	{ "reboot", cmd_reboot, NULL },

@@ -25,6 +25,7 @@ DATA_MIB, CACHE_MIB = 256, 64
 SHARE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SITE = os.path.join(TOP, "image", "demo", "site")
 
 
 def shares(site):
@@ -74,7 +75,13 @@ class Cluster:
             disks["data"] = (self._disk(name, "data"), False)
         if role == "php":
             disks["cache"] = (self._disk(name, "cache"), False)
-        return Machine(self.state, name, role, number, os.path.join(self.images, role), disks)
+        return Machine(self.state, name, role, number, self.image(role), disks)
+
+    def image(self, role):
+        """The site is part of the data image: that of another site than the demo's own lies beside it."""
+        if role == "data" and not self.given_images and self.site != SITE:
+            role += "-" + hashlib.sha256(os.fsencode(self.site)).hexdigest()[:8]
+        return os.path.join(self.images, role)
 
     def _disk(self, name, serial):
         return os.path.join(self.state.disks, f"{name}-{serial}.raw")
@@ -152,7 +159,7 @@ class Cluster:
         return digest.hexdigest()
 
     def _bake(self, role, say):
-        directory = os.path.join(self.images, role)
+        directory = self.image(role)
         stamp = os.path.join(directory, "inputs")
         inputs = self._inputs(role)
         try:

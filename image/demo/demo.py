@@ -75,7 +75,7 @@ class Demo:
         self.state = State(options.state or os.environ.get("DEMO_STATE") or os.path.join(self.build, "demo"))
         self.kept = self._kept()
         self.port = options.port or self.kept.get("port", PORT)
-        site = options.site or self.kept.get("site") or os.path.join(recipe.TOP, "image", "demo", "site")
+        site = options.site or self.kept.get("site") or recipe.SITE
         self.cluster = recipe.Cluster(self.state, self.build, site, options.images or self.kept.get("images"))
         self.switch = self.state.process("switch")
         self.switch_child = None

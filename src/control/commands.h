@@ -6,6 +6,7 @@
 #define SUPERVISOR_CONTROL_COMMANDS_H
 
 int cmd_check(int argc, char **argv);
+int cmd_fcgi(int argc, char **argv);
 int cmd_halt(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_kill(int argc, char **argv);
