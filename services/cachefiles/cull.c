@@ -99,11 +99,32 @@ static bool cull_one(int device, const char *path)
 	return culled;
 }
 
+static int by_use(const void *a, const void *b)
+{
+	const struct candidate *left = a, *right = b;
+
+	if (older(left->used, right->used))
+		return -1;
+	return older(right->used, left->used) ? 1 : 0;
+}
+
+static bool still_wants_room(int device)
+{
+	char state[STATE_MAX];
+	ssize_t length = read(device, state, sizeof(state) - 1);
+
+	if (length < 0)
+		return false;
+	state[length] = '\0';
+	return cachefiles_wants_room(state);
+}
+
 void cachefiles_cull(int device, const char *directory)
 {
 	struct batch batch = {.oldest = calloc(BATCH, sizeof(struct candidate))};
-	char top[PATH_MAX], state[STATE_MAX];
+	char top[PATH_MAX];
 	size_t total = 0, culled;
+	bool wanted = true;
 
 	if (batch.oldest == NULL) {
 		log_warn("cull");
@@ -114,14 +135,15 @@ void cachefiles_cull(int device, const char *directory)
 		culled = 0;
 		batch.count = 0;
 		walk(&batch, top, 0);
-		for (size_t i = 0; i < batch.count; i++)
-			culled += cull_one(device, batch.oldest[i].path) ? 1 : 0;
+		qsort(batch.oldest, batch.count, sizeof(batch.oldest[0]), by_use);
+		for (size_t i = 0; i < batch.count && wanted; i++) {
+			if (!cull_one(device, batch.oldest[i].path))
+				continue;
+			culled++;
+			wanted = still_wants_room(device);
+		}
 		total += culled;
-		ssize_t length = read(device, state, sizeof(state) - 1);
-		if (length < 0)
-			break;
-		state[length] = '\0';
-	} while (culled > 0 && cachefiles_wants_room(state));
+	} while (culled > 0 && wanted);
 	if (chdir("/") < 0)
 		log_warn("change to /");
 	free(batch.oldest);

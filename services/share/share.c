@@ -38,8 +38,7 @@
 #define UMOUNT_FORCE_MS	   2000
 #define ASK_INTERVAL_MS	   2000
 #define SILENCE_MS	   6000 /* without an answer for that long: worth a line in the log */
-/* How many times in a row the same answer of the system is not repeated in the log. */
-#define REPEAT_LOG_INTERVAL 20
+#define LOG_EVERY_TRIES	   20
 
 static void sleep_ms(int ms)
 {
@@ -131,7 +130,7 @@ static int mount_share(const struct worker_context *context, const struct cluste
 	static const char *const modules[] = {"nfsv4"};
 	char server[INET_ADDRSTRLEN], client[INET_ADDRSTRLEN], source[PATH_BYTES], data[512];
 	unsigned long flags = MS_NOATIME | MS_NOSUID | MS_NODEV | MS_NOEXEC;
-	int wait_ms = RETRY_FIRST_MS, last_error = 0, repeated = 0;
+	int wait_ms = RETRY_FIRST_MS, tries = 0;
 
 	if (worker_load_modules(modules, 1) < 0)
 		return 1;
@@ -165,10 +164,8 @@ static int mount_share(const struct worker_context *context, const struct cluste
 			log_warn("mount %s on %s", source, directory);
 			return 1;
 		}
-		if (errno != last_error || ++repeated % REPEAT_LOG_INTERVAL == 0) {
+		if (tries++ % LOG_EVERY_TRIES == 0)
 			log_warn("mount %s: trying on", source);
-			last_error = errno;
-		}
 		sleep_ms(wait_ms);
 		wait_ms = wait_ms * 2 > RETRY_MAX_MS ? RETRY_MAX_MS : wait_ms * 2;
 	}
