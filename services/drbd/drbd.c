@@ -143,15 +143,22 @@ static int attach(const char *disk, bool pair)
 				  "--on-no-data-accessible=suspend-io", NULL};
 	char *const minor[] = {DRBD_SETUP, "new-minor", DRBD_RESOURCE, DRBD_MINOR, "0", NULL};
 	char *const log[] = {DRBD_META, DRBD_MINOR, "v08", path, "internal", "apply-al", NULL};
-	/* al-extents bounds what a crashed primary resynchronises: 67 extents of 4 MiB. */
+	/*
+	 * al-extents bounds what a crashed primary resynchronises: 67 extents of 4 MiB. The speed
+	 * of that follows from how full the link is (1 MiB in flight), so that writers and mounts
+	 * do not queue behind it.
+	 */
 	char *const attach_argv[] = {DRBD_SETUP,
 				     "attach",
 				     DRBD_MINOR,
 				     path,
 				     path,
 				     "internal",
-				     "--c-plan-ahead=0",
-				     "--resync-rate=100M",
+				     "--c-plan-ahead=20",
+				     "--c-fill-target=1M",
+				     "--c-min-rate=4M",
+				     "--c-max-rate=400M",
+				     "--resync-rate=10M",
 				     "--al-extents=67",
 				     pair ? "--fencing=resource-and-stonith"
 					  : "--fencing=dont-care",
