@@ -50,10 +50,10 @@ usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
   --port N              the site's port on 127.0.0.1 (8080)
   --site DIR            a directory of shares, one directory a host name (image/demo/site)
   --images DIR          boot DIR/{data,php,web} instead of baking them
-  --deadline SECONDS    for `up` (180)
+  --deadline SECONDS    for `up` (300)
 """
 
-UP_SECONDS = 180
+UP_SECONDS = 300
 POWER_OFF_SECONDS = 45
 PORT = 8080
 EXIT_NO, EXIT_USAGE = 1, 2
