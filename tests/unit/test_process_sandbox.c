@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -204,6 +205,50 @@ static void test_private_tmp(void **state)
 	EXPECT(&service, "see:/tmp/mine", "see:/tmp/mine: ENOENT\n");
 }
 
+/* The story: a web server with mounts of its own kept a share's filesystem busy long after the node
+ * had unmounted it. */
+static void test_an_unmount_of_the_node_reaches_the_service(void **state)
+{
+	(void)state;
+	char path[96], script[256];
+	snprintf(path, sizeof(path), "%s/etc", directory);
+	assert_int_equal(mount("share", path, "tmpfs", 0, NULL), 0);
+	snprintf(script, sizeof(script),
+		 "grep -c %s /proc/self/mounts; read line; grep -c %s /proc/self/mounts", path,
+		 path);
+	char *words[] = {(char *)(uintptr_t) "/bin/sh", (char *)(uintptr_t) "-c", script, NULL};
+	struct command command = {.argv = {words, 3}};
+	struct service_def service = confined_service();
+	service.private_tmp = true;
+	int out[2], in[2];
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	struct spawn_context context = {.cgroup_fd = -1,
+					.stdout_fd = out[1],
+					.channel_fd = -1,
+					.run_dir = run_dir,
+					.self_fd = -1,
+					.listen_fds = in,
+					.listen_count = 1 /* as fd 0 */};
+	struct spawned spawned;
+	assert_int_equal(spawn(&service, &command, &context, &spawned), 0);
+	close(out[1]);
+	char text[16] = "";
+	assert_true(read(out[0], text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "1\n");
+	assert_int_equal(umount(path), 0);
+	assert_int_equal(write(in[1], "\n", 1), 1);
+	memset(text, 0, sizeof(text));
+	assert_true(read(out[0], text, sizeof(text) - 1) > 0);
+	assert_string_equal(text, "0\n");
+	waitpid(spawned.pid, NULL, 0);
+	close(out[0]);
+	close(in[0]);
+	close(in[1]);
+	close(spawned.pidfd);
+	close(spawned.error_fd);
+}
+
 static void test_empty_root(void **state)
 {
 	(void)state;
@@ -365,6 +410,11 @@ static int setup(void **state)
 {
 	(void)state;
 	char path[96], command[256];
+	/* A node whose mounts are shared, as PID 1 makes them: then what a service mounts could
+	 * come back. Ours alone. */
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
+		return -1;
 	if (!mkdtemp(directory) || chmod(directory, 0755) < 0)
 		return -1;
 	snprintf(run_dir, sizeof(run_dir), "%s/supervisor", directory);
@@ -402,6 +452,7 @@ int main(void)
 		cmocka_unit_test(test_all_capabilities),
 		cmocka_unit_test(test_hidden_paths),
 		cmocka_unit_test(test_private_tmp),
+		cmocka_unit_test(test_an_unmount_of_the_node_reaches_the_service),
 		cmocka_unit_test(test_empty_root),
 		cmocka_unit_test(test_private_network),
 		cmocka_unit_test(test_filter_kills),
