@@ -41,6 +41,7 @@ class Supervised:
         self.run = os.path.join(self.directory, "run", "supervisor")
         self.namespace = namespace
         self.extra = list(extra)
+        self.prefix = []  # with a namespace: more options of unshare(1), and a program that executes its arguments
         os.makedirs(os.path.dirname(self.run))
         for name, text in services.items():
             self.write(f"services/{name}.service", text)
@@ -63,7 +64,7 @@ class Supervised:
     def __enter__(self):
         command = [BINARY, "--profile=test", f"--config={self.config}", f"--run={self.run}", *self.extra]
         if self.namespace:
-            command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *command]
+            command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *self.prefix, *command]
         self.console = open(self.path("console"), "wb")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.console, stderr=self.console,
                                         start_new_session=True)
