@@ -56,9 +56,10 @@ static bool given(const struct service_reader *reader, const char *key)
 /* A group runs nothing: only what says what it is and what it stands for has a meaning. */
 static void check_group(const struct service_reader *reader)
 {
-	static const char *const run[] = {"start",   "stop",	     "reload",	"ready",
-					  "restart", "listen",	     "channel", "template",
-					  "user",    "capabilities", "seccomp", "instances"};
+	static const char *const run[] = {"start",    "stop",	"reload",	"ready",
+					  "restart",  "listen", "listen-from",	"channel",
+					  "template", "user",	"capabilities", "seccomp",
+					  "instances"};
 	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
 		if (given(reader, run[i]))
 			wrong(reader, run[i], "found in a group, which runs nothing");
@@ -115,6 +116,26 @@ static void check_names(const struct service_reader *reader)
 		wrong(reader, "seccomp", error);
 }
 
+/* An empty list of addresses (a cluster without a node of that role) must not turn into "anybody".
+ */
+static void check_listen(const struct service_reader *reader)
+{
+	const struct service_def *def = &reader->draft->def;
+	for (size_t i = 0; i < def->listen_count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			if (strcmp(def->listen[i].text, def->listen[j].text) == 0)
+				wrong(reader, "listen",
+				      "found the same socket twice, expected it once");
+		}
+		if (given(reader, "listen-from") && def->listen[i].address.ss_family != AF_INET)
+			wrong(reader, "listen-from", "found with a socket that is not IPv4");
+	}
+	if (given(reader, "listen-from") && def->listen_count == 0)
+		wrong(reader, "listen-from", "found without listen, expected both");
+	if (given(reader, "listen-from") && def->listen_from_count == 0)
+		wrong(reader, "listen-from", "found no address, expected one or more");
+}
+
 static void check_sandbox(const struct service_reader *reader)
 {
 	const struct service_def *def = &reader->draft->def;
@@ -127,13 +148,6 @@ static void check_sandbox(const struct service_reader *reader)
 		      "found all together with a user, expected it for root only");
 	if (def->restart_delay_ms > def->restart_delay_max_ms)
 		wrong(reader, "restart-delay", "found more than restart-delay-max");
-	for (size_t i = 0; i < def->listen_count; i++) {
-		for (size_t j = 0; j < i; j++) {
-			if (strcmp(def->listen[i].text, def->listen[j].text) == 0)
-				wrong(reader, "listen",
-				      "found the same socket twice, expected it once");
-		}
-	}
 }
 
 void service_read(struct loader *loader, struct source_file *file, const char *name,
@@ -171,6 +185,7 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 		check_group(&reader);
 	} else {
 		check_commands(&reader);
+		check_listen(&reader);
 		check_sandbox(&reader);
 		check_names(&reader);
 	}

@@ -5,6 +5,7 @@
 #ifndef SUPERVISOR_CONFIG_SERVICE_H
 #define SUPERVISOR_CONFIG_SERVICE_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include <sys/types.h>
 
 /* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL. */
+#define LISTEN_FROM_MAX	   64 /* CLUSTER_NODES_MAX */
 #define SERVICE_NAME_BYTES 64
 
 /* NULL-terminated vector of strings, as execve(2) wants it. Empty: word may be NULL. */
@@ -95,6 +97,8 @@ struct service_def {
 	 */
 	struct listen_def *listen;
 	size_t listen_count;
+	struct in_addr *listen_from; /* who may reach them; none: anybody */
+	size_t listen_from_count;
 	struct template_def *template;
 	size_t template_count;
 

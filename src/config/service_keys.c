@@ -226,6 +226,26 @@ static bool set_listen(struct service_reader *reader, const struct place *place,
 	return true;
 }
 
+static bool set_listen_from(struct service_reader *reader, const struct place *place,
+			    const struct words *words, void *field)
+{
+	(void)field;
+	struct service_def *def = &reader->draft->def;
+	if (words->count > LISTEN_FROM_MAX)
+		return place_wrong(place, "found %zu addresses, expected at most %d", words->count,
+				   LISTEN_FROM_MAX);
+	def->listen_from =
+		arena_alloc(reader->loader->arena, words->count * sizeof(*def->listen_from));
+	if (!def->listen_from)
+		return place_wrong(place, "out of memory");
+	for (size_t i = 0; i < words->count; i++) {
+		if (!value_ipv4(place, words->word[i], &def->listen_from[i]))
+			return false;
+	}
+	def->listen_from_count = words->count;
+	return true;
+}
+
 static bool set_ready(struct service_reader *reader, const struct place *place,
 		      const struct words *words, void *field)
 {
@@ -507,6 +527,7 @@ static const struct key keys[] = {
 	{"after", LIST, false, set_dependencies, DRAFT(after)},
 	{"when", LIST, true, set_when, 0},
 	{"listen", LIST, true, set_listen, 0},
+	{"listen-from", LIST, false, set_listen_from, 0},
 	{"ready", SOME, false, set_ready, 0},
 	{"start-timeout", ONE, false, set_duration, DEF(start_timeout_ms)},
 	{"stop-timeout", ONE, false, set_duration, DEF(stop_timeout_ms)},

@@ -154,8 +154,8 @@ static int arrange_descriptors(struct child *child)
 		put(child, channel, 3);
 	for (int i = 0; i < count; i++)
 		put(child, listening[i], first + i);
-	/* What only we need until exec follows at once, and the rest is closed here and now: the numbers below a small
-	 * `limit-nofile` must be free for what the next steps open. */
+	/* What only we need until exec follows at once, and the rest is closed here and now: the
+	 * numbers below a small `limit-nofile` must be free for what the next steps open. */
 	int error = move_up(child, child->error_fd, base + 2);
 	self = self >= 0 ? move_up(child, self, base + 2) : -1;
 	if (dup3(error, base, O_CLOEXEC) < 0 || (self >= 0 && dup3(self, base + 1, O_CLOEXEC) < 0))

@@ -1,6 +1,7 @@
 #include "src/process/listen.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,6 +44,32 @@ static int set_options(int fd, const struct listen_def *def)
 	return set(fd, IPPROTO_IP, IP_FREEBIND);
 }
 
+/*
+ * A packet filter on the listening socket itself: a stranger's SYN is dropped as if nobody were
+ * there. The accepted sockets inherit it. Locked, since the service owns the socket as well and
+ * could take the filter off again. The source address stands at offset 12 of the IPv4 header (RFC
+ * 791).
+ */
+static int admit(int fd, const struct service_def *owner)
+{
+	struct sock_filter code[LISTEN_FROM_MAX + 3];
+	size_t count = owner->listen_from_count, used = 0;
+	if (count == 0)
+		return 0;
+	code[used++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (unsigned)SKF_NET_OFF + 12);
+	for (size_t i = 0; i < count; i++)
+		code[used++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+							    ntohl(owner->listen_from[i].s_addr),
+							    (uint8_t)(count - i), 0);
+	code[used++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, 0);
+	code[used++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, UINT32_MAX);
+	struct sock_fprog program = {.len = (unsigned short)used, .filter = code};
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) < 0)
+		return -1;
+	return set(fd, SOL_SOCKET, SO_LOCK_FILTER);
+}
+
 static int bind_path(int fd, const struct listen_def *def, const struct service_def *owner)
 {
 	const struct sockaddr_un *address = (const struct sockaddr_un *)&def->address;
@@ -70,10 +97,10 @@ static int open_socket(const struct listen_def *def, const struct service_def *o
 	int result;
 	if (family == AF_UNIX)
 		result = bind_path(fd, def, owner);
+	else if (set_options(fd, def) < 0 || admit(fd, owner) < 0)
+		result = -1;
 	else
-		result = set_options(fd, def) < 0 ? -1
-						  : bind(fd, (const struct sockaddr *)&def->address,
-							 def->address_length);
+		result = bind(fd, (const struct sockaddr *)&def->address, def->address_length);
 	if (result == 0 && def->socket_type != SOCK_DGRAM)
 		result = listen(fd, BACKLOG);
 	if (result == 0)

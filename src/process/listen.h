@@ -1,7 +1,8 @@
 /*
  * Listening sockets, opened by the supervising process and kept across restarts and reloads, so
  * that a restarting service refuses nobody. Sockets are blocking, close-on-exec, and bound even to
- * addresses that are not here yet (IP_FREEBIND: a service address comes later).
+ * addresses that are not here yet (IP_FREEBIND: a service address comes later). The first service
+ * that asks decides who may reach it (`listen-from`).
  */
 #ifndef SUPERVISOR_PROCESS_LISTEN_H
 #define SUPERVISOR_PROCESS_LISTEN_H

@@ -76,7 +76,7 @@ def record(kind, body):
 def pair(name, value):
     return bytes([len(name), len(value)]) + name.encode() + value.encode()
 s = socket.socket()
-s.settimeout(20)
+s.settimeout(float(sys.argv[4]))
 s.bind((source, 0))
 s.connect((target, 9000))
 s.sendall(record(1, b"\\0\\1\\0\\0\\0\\0\\0\\0") + record(4, pair("SCRIPT_FILENAME", script) + pair("REQUEST_METHOD", "GET"))
@@ -224,9 +224,12 @@ def test_fastcgi_answers_web_nodes_only():
         client = s.path("client.py")
         with open(client, "w", encoding="utf-8") as file:
             file.write(FASTCGI_CLIENT)
-        ask = lambda source: s.in_network(sys.executable, client, source, "127.0.0.2", "/srv/a.example/x.php")
-        assert "page" in ask("127.0.0.1").stdout
-        assert ask("127.0.0.3").stdout == ""
+        def ask(source, patience_s):
+            return s.in_network(sys.executable, client, source, "127.0.0.2", "/srv/a.example/x.php", patience_s)
+
+        assert "page" in ask("127.0.0.1", "30").stdout
+        stranger = ask("127.0.0.3", "1")
+        assert stranger.stdout == "" and "timed out" in stranger.stderr
 
 
 @needs_web
@@ -250,7 +253,7 @@ def test_an_orderly_stop_of_the_web_server_ends_well():
         s.wait_state("lighttpd", "ready")
         assert s.get("/file.txt") == (200, "static A")
         assert s.ctl("stop", "lighttpd").returncode == 0
-        assert s.state("lighttpd") == "stopped"
+        assert s.state("lighttpd") == "down"
         assert s.ctl("start", "lighttpd").returncode == 0
         assert s.get("/file.txt") == (200, "static A")
 
@@ -258,7 +261,7 @@ def test_an_orderly_stop_of_the_web_server_ends_well():
 @pytest.mark.parametrize("name", ["lighttpd", "php-cgi"])
 def test_a_hostile_program_in_their_place(hostile, name):
     """The shipped definition, with another program: it sees no key, gains nothing, and dies of the first forbidden call."""
-    text = without(shipped(name), "start", "listen", "template", "requires", "wants", "instances", "restart", "kind",
+    text = without(shipped(name), "start", "listen", "listen-from", "template", "requires", "wants", "instances", "restart", "kind",
                    "environment", "hidden", "restart-delay", "restart-delay-max", "healthy-after", "ready")
     assert re.search(r"^hidden = /etc/supervisor /run/supervisor /root$", shipped(name), re.M)
     s = Site({}, "log look exec user link trace")

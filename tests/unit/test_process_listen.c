@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,6 +142,48 @@ static void test_a_taken_port_is_said(void **state)
 	listen_end(&table);
 }
 
+/* Asked through the loopback interface, where a client may choose any source address of
+ * 127.0.0.0/8. */
+static void test_strangers_are_not_let_in(void **state)
+{
+	(void)state;
+	struct in_addr friends[2];
+	inet_pton(AF_INET, "127.0.0.7", &friends[0]);
+	inet_pton(AF_INET, "127.0.0.8", &friends[1]);
+	struct service_def owner = {.name = "x", .listen_from = friends, .listen_from_count = 2};
+	struct listen_table table = {0};
+	struct listen_def def = inet_def("tcp 127.0.0.1:0", SOCK_STREAM, "127.0.0.1", 0);
+	int fd = listen_get(&table, &def, &owner);
+	assert_true(fd >= 0);
+	struct listen_def target = inet_def("", SOCK_STREAM, "127.0.0.1", port_of(fd));
+	static const struct {
+		const char *source;
+		bool friend;
+	} row[] = {{"127.0.0.7", true},
+		   {"127.0.0.8", true},
+		   {"127.0.0.9", false},
+		   {"127.0.0.1", false}};
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct listen_def source = inet_def("", SOCK_STREAM, row[i].source, 0);
+		int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		assert_int_equal(
+			bind(client, (struct sockaddr *)&source.address, source.address_length), 0);
+		int result =
+			connect(client, (struct sockaddr *)&target.address, target.address_length);
+		assert_true(result == 0 || errno == EINPROGRESS);
+		struct pollfd answer = {.fd = client, .events = POLLOUT};
+		assert_int_equal(poll(&answer, 1, row[i].friend ? 10000 : 200),
+				 row[i].friend ? 1 : 0);
+		close(client);
+	}
+	/* The service itself cannot open the door. */
+	int zero = 0;
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &zero, sizeof(zero)), -1);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LOCK_FILTER, &zero, sizeof(zero)), -1);
+	listen_begin(&table);
+	listen_end(&table);
+}
+
 static void test_unix_sockets(void **state)
 {
 	(void)state;
@@ -214,6 +257,7 @@ int main(void)
 		cmocka_unit_test(test_an_address_that_is_not_here_yet),
 		cmocka_unit_test(test_ipv6_only),
 		cmocka_unit_test(test_a_taken_port_is_said),
+		cmocka_unit_test(test_strangers_are_not_let_in),
 		cmocka_unit_test(test_unix_sockets),
 		cmocka_unit_test(test_limits),
 	};
