@@ -148,6 +148,11 @@ static bool ipv4(const char *text, struct in_addr *out)
 	return true;
 }
 
+bool value_ipv4(const struct place *place, const char *text, struct in_addr *out)
+{
+	return ipv4(text, out) || place_expected(place, text, "an IPv4 address of a host");
+}
+
 bool value_prefix(const struct place *place, const char *text, struct ipv4_prefix *out)
 {
 	char address[INET_ADDRSTRLEN];

@@ -27,6 +27,7 @@ bool value_bool(const struct place *place, const char *text, bool *out); /* yes,
 bool value_octal(const struct place *place, const char *text, mode_t *out);
 /* A name of a node, role, address or share: [a-z0-9][a-z0-9.-]*, below NAME_BYTES. */
 bool value_name(const struct place *place, const char *text, char out[NAME_BYTES]);
+bool value_ipv4(const struct place *place, const char *text, struct in_addr *out);
 bool value_prefix(const struct place *place, const char *text,
 		  struct ipv4_prefix *out); /* "10.0.0.1/24" */
 bool value_key(const struct place *place, const char *text,

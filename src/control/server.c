@@ -368,18 +368,20 @@ int control_open(struct supervisor *sv)
 	server.supervisor = sv;
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		server.client[i].watch = (struct watch){ .fd = -1, .ready = client_ready, .owner = &server.client[i] };
-	if ((size_t)snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", sv->run_dir) >=
-	    sizeof(address.sun_path)) {
+	char path[sizeof(address.sun_path)];
+	if ((size_t)snprintf(path, sizeof(path), "%s/control", sv->run_dir) >= sizeof(path) - sizeof(".new")) {
 		log_warnx("control socket: %s is too long a directory", sv->run_dir);
 		return -1;
 	}
+	/* It gets its name when it listens: whoever finds it there gets through. */
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.*s.new", (int)(sizeof(path) - sizeof(".new")), path);
 	unlink(address.sun_path);
 	server.listener = (struct watch){ .ready = accept_ready };
 	server.listener.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (server.listener.fd < 0 || bind(server.listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    chmod(address.sun_path, 0600) < 0 || listen(server.listener.fd, 128) < 0 ||
-	    loop_add(&sv->loop, &server.listener, EPOLLIN) < 0) {
-		log_warn("control socket %s", address.sun_path);
+	    rename(address.sun_path, path) < 0 || loop_add(&sv->loop, &server.listener, EPOLLIN) < 0) {
+		log_warn("control socket %s", path);
 		return -1;
 	}
 	sv->changed = changed;
