@@ -297,8 +297,12 @@ static int start(struct server *server)
 {
 	struct in_addr address = server->exports.address->address.address;
 
-	if (stop_threads() < 0 || check_shares(server) < 0 || open_channels(server) < 0)
+	if (stop_threads() < 0)
 		return -1;
+	worker_status("looking at the shares");
+	if (check_shares(server) < 0 || open_channels(server) < 0)
+		return -1;
+	worker_status("starting threads");
 	/* All of these are refused while threads run. */
 	if (write_control("versions", VERSIONS) < 0 ||
 	    write_control("max_block_size", BLOCK_BYTES) < 0 ||
@@ -369,6 +373,7 @@ int nfsd_worker(int argc, char **argv)
 	int result = start(&server);
 	if (result == 0) {
 		worker_ready();
+		worker_status("serving");
 		log_info("serving NFS on %s", inet_ntoa(server.exports.address->address.address));
 		serve(&server);
 		log_info("stopping");
