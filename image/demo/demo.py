@@ -31,7 +31,7 @@ usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
   up                    boot it; returns when the site answers
   status [--json]       machines, how far they are, memory, links that are not whole
   down                  power off in order: web, php, data. Disks stay
-  reset                 down, then remove keys and disks
+  reset                 power cut, then remove keys and disks
   ctl NODE ARG…         run `supervisor ARG…` in a machine; its output and exit code are passed on
   read NODE PATH        a file of a machine, such as /proc/mounts
   signal NODE PID NUM   a signal to one process of a machine
@@ -79,7 +79,8 @@ class Demo:
         self.cluster = recipe.Cluster(self.state, self.build, site, options.images or self.kept.get("images"))
         self.switch = self.state.process("switch")
         self.switch_child = None
-        self.up_seconds = options.deadline
+        self.up_seconds = options.deadline or UP_SECONDS
+        self.off_seconds = options.deadline or POWER_OFF_SECONDS
 
     def _kept(self):
         """The options of the last `up`: later commands, and a later `up`, need not repeat them."""
@@ -154,7 +155,8 @@ class Demo:
         accel = machines.accelerator(self.state, boot_id())
         progress.say(f"{len(self.cluster.machines)} machines of {machines.MEMORY_MIB} MiB, {accel.kind.upper()}")
         for machine in self.cluster.machines.values():
-            machine.start(accel)
+            if not machine.running():
+                machine.start(accel)
             progress.set(machine.name, "starting")
 
     def phase(self, machine, timeout=3):
@@ -263,7 +265,7 @@ class Demo:
 
     # --- off
 
-    def power_off(self, chosen, seconds=POWER_OFF_SECONDS):
+    def power_off(self, chosen):
         """Orderly, all of `chosen` at once; what is not off by the deadline is cut off. Returns the names of those."""
         asked = [machine for machine in chosen if machine.running()]
         for machine in asked:
@@ -277,7 +279,7 @@ class Demo:
             except agent.Refused as error:
                 say(f"{machine.name}: {error}")
                 machine.qmp("system_powerdown")
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + self.off_seconds
         late = []
         for machine in asked:
             if not machine.process.wait(max(0, deadline - time.monotonic())):
@@ -305,7 +307,7 @@ class Demo:
             machine.gone()
         self.switch.end()
         for name in late:
-            say(f"{name}: not off in {POWER_OFF_SECONDS} s, switched off")
+            say(f"{name}: not off in {self.off_seconds} s, switched off")
         return EXIT_NO if late else 0
 
     def stay(self):
@@ -447,7 +449,7 @@ def verb_stop(demo, words):
     with demo.state.locked():
         machine = demo.running_machine(words[0])
         if demo.power_off([machine]):
-            raise DemoError(f"{machine.name}: not off in {POWER_OFF_SECONDS} s, switched off")
+            raise DemoError(f"{machine.name}: not off in {demo.off_seconds} s, switched off")
     return 0
 
 
@@ -548,12 +550,13 @@ def parse(argv):
     parser.add_argument("--port", type=int)
     parser.add_argument("--site")
     parser.add_argument("--images")
-    parser.add_argument("--deadline", type=int, default=UP_SECONDS)
+    parser.add_argument("--deadline", type=int)
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("words", nargs=argparse.REMAINDER)
     options = parser.parse_args(argv)
-    if options.port is not None and not 0 < options.port < 65536:
-        parser.error(f"--port: expected 1 to 65535, found {options.port}")
+    for name, value, most in (("port", options.port, 65535), ("deadline", options.deadline, 86400)):
+        if value is not None and not 0 < value <= most:
+            parser.error(f"--{name}: expected 1 to {most}, found {value}")
     return options
 
 

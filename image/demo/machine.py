@@ -78,8 +78,6 @@ class Machine:
         return unpacked_kernel(os.path.join(self.image, "vmlinuz"), self.state.path)
 
     def start(self, accel):
-        if self.running():
-            return
         for kind in GUEST_LOGS:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self.log(kind), self.log(kind) + ".old")
@@ -167,11 +165,14 @@ def unpacked_kernel(path, directory):
     target = os.path.join(directory, f"vmlinux-{hashlib.sha256(image).hexdigest()[:16]}")
     if os.path.exists(target):
         return target
-    offset, length = struct.unpack_from("<II", image, 0x248)
-    start = ((image[0x1F1] or 4) + 1) * 512 + offset
     try:
-        kernel = lzma.LZMADecompressor(lzma.FORMAT_XZ).decompress(image[start:start + length])
-    except lzma.LZMAError:
+        offset, length = struct.unpack_from("<II", image, 0x248)
+        start = ((image[0x1F1] or 4) + 1) * 512 + offset
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        kernel = unpacker.decompress(image[start:start + length])
+    except (struct.error, lzma.LZMAError):
+        return path
+    if not unpacker.eof or not kernel.startswith(b"\x7fELF"):
         return path
     with open(target + ".new", "wb") as file:
         file.write(kernel)
