@@ -3,6 +3,9 @@
  * permission to join and leave lockspaces and is told who the members are; with the peer's process
  * it agrees on that first (view.h). It never declares anyone dead by itself: a lost connection
  * halts nothing and releases nothing; a peer whose new life shows itself has lost its old one.
+ *
+ * When this process ends, the kernel halts the lockspaces until the next one has agreed with the
+ * peer to go on (saved.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +20,7 @@
 
 #include "services/dlm/kernel.h"
 #include "services/dlm/link.h"
+#include "services/dlm/saved.h"
 #include "services/dlm/view.h"
 #include "services/dlm/wire.h"
 #include "src/base/log.h"
@@ -132,8 +136,7 @@ static void perform(struct dlm *dlm, struct lockspace *lockspace,
 			say_view(dlm, lockspace);
 			break;
 		case VIEW_DO_SEND:
-			link_show(&dlm->link, lockspace->name, &lockspace->machine.view,
-				  lockspace->machine.want);
+			link_show(&dlm->link, lockspace->name, &lockspace->machine);
 			break;
 		case VIEW_DO_EXCLUDED:
 			fatalx("lockspace %s: %s went on without this node, which must restart",
@@ -143,6 +146,25 @@ static void perform(struct dlm *dlm, struct lockspace *lockspace,
 			break;
 		}
 	}
+}
+
+/* After each event: what the next process, should this one end, has to know. */
+static void save(const struct dlm *dlm, const struct lockspace *lockspace)
+{
+	struct wire_message message = {.kind = WIRE_VIEW,
+				       .view = lockspace->machine.view,
+				       .want = lockspace->machine.want};
+
+	message.from = dlm->peer_known ? dlm->context.peer->id : 0;
+	memcpy(message.boot, dlm->peer_boot, WIRE_BOOT_BYTES);
+	snprintf(message.lockspace, sizeof(message.lockspace), "%s", lockspace->name);
+	saved_write(&message);
+}
+
+static void finish(struct dlm *dlm, struct lockspace *lockspace, const struct view_actions *actions)
+{
+	perform(dlm, lockspace, actions);
+	save(dlm, lockspace);
 }
 
 /* Finds or adds; NULL when the table is full (said). */
@@ -177,7 +199,7 @@ static void for_each_lockspace(struct dlm *dlm,
 	for (size_t i = 0; i < dlm->lockspace_count; i++) {
 		struct view_actions actions = {0};
 		event(&dlm->lockspace[i].machine, &actions);
-		perform(dlm, &dlm->lockspace[i], &actions);
+		finish(dlm, &dlm->lockspace[i], &actions);
 	}
 }
 
@@ -223,8 +245,9 @@ static void follow_link(struct dlm *dlm)
 			for_each_lockspace(dlm, view_disconnected);
 		} else if ((lockspace = find_lockspace(dlm, message.lockspace))) {
 			struct view_actions actions = {0};
-			view_shown(&lockspace->machine, &message.view, message.want, &actions);
-			perform(dlm, lockspace, &actions);
+			view_shown(&lockspace->machine, &message.view, message.want, message.halted,
+				   &actions);
+			finish(dlm, lockspace, &actions);
 		}
 	}
 }
@@ -241,7 +264,7 @@ static void follow_kernel(struct dlm *dlm)
 		if (!lockspace)
 			continue;
 		view_want(&lockspace->machine, online, &actions);
-		perform(dlm, lockspace, &actions);
+		finish(dlm, lockspace, &actions);
 	}
 }
 
@@ -255,6 +278,31 @@ static int open_signals(void)
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -1;
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* A lockspace from before this process: let in by an earlier one, or waiting to be. */
+static void resume(const char *name, bool member, void *argument)
+{
+	struct dlm *dlm = argument;
+	struct wire_message message;
+	struct lockspace *lockspace = find_lockspace(dlm, name);
+	const bool saved = saved_read(&message, name);
+
+	if (!lockspace || (member && !saved))
+		fatalx("lockspace %s is left from an earlier process, and what that knew is lost: "
+		       "this node must restart",
+		       name);
+	if (!saved) {
+		lockspace->machine.want = true;
+		return;
+	}
+	log_info("lockspace %s: going on from view %llu", name,
+		 (unsigned long long)message.view.number);
+	view_resume(&lockspace->machine, &message.view, message.want);
+	if (dlm->context.peer && message.from == dlm->context.peer->id) {
+		dlm->peer_known = true;
+		memcpy(dlm->peer_boot, message.boot, WIRE_BOOT_BYTES);
+	}
 }
 
 static int open_all(struct dlm *dlm)
@@ -272,7 +320,10 @@ static int open_all(struct dlm *dlm)
 	dlm->event_fd = kernel_event_open();
 	if (dlm->signal_fd < 0 || dlm->event_fd < 0)
 		return -1;
-	dlm->monitor_fd = kernel_open(context->cluster->name);
+	kernel_lockspaces(resume, dlm);
+	if (dlm->lockspace_count == 0)
+		saved_clear();
+	dlm->monitor_fd = kernel_open(context->cluster->name, dlm->lockspace_count > 0);
 	if (dlm->monitor_fd < 0 ||
 	    kernel_add_node(context->self->id, context->self->address.address, true) < 0)
 		return -1;
@@ -295,18 +346,30 @@ static int wait_and_follow(struct dlm *dlm)
 		log_warn("poll");
 		return -1;
 	}
-	if (fds[0].revents) {
-		for (size_t i = 0; i < dlm->lockspace_count; i++)
-			if (dlm->lockspace[i].machine.member)
-				log_warnx("told to stop while lockspace %s is in use: it halts",
-					  dlm->lockspace[i].name);
+	if (fds[0].revents)
 		return 1;
-	}
 	if (fds[1].revents)
 		follow_kernel(dlm);
 	if (dlm->context.peer)
 		follow_link(dlm);
 	return 0;
+}
+
+/* A lockspace that is still in use halts; its description stays for the next process. */
+static void close_all(struct dlm *dlm)
+{
+	bool in_use = false;
+
+	for (size_t i = 0; i < dlm->lockspace_count; i++) {
+		if (!dlm->lockspace[i].machine.member)
+			continue;
+		log_warnx("lockspace %s is still in use: it halts", dlm->lockspace[i].name);
+		in_use = true;
+	}
+	if (dlm->context.peer)
+		link_close(&dlm->link);
+	if (!in_use)
+		kernel_close(dlm->monitor_fd);
 }
 
 int dlm_worker(int argc, char **argv)
@@ -325,10 +388,10 @@ int dlm_worker(int argc, char **argv)
 		worker_ready();
 	else
 		worker_status("waiting for %s", dlm.context.peer->name);
+	/* Alone with what an earlier process left: what can go on without the peer does. */
+	for_each_lockspace(&dlm, view_disconnected);
 	while ((rc = wait_and_follow(&dlm)) == 0)
 		;
-	if (dlm.context.peer)
-		link_close(&dlm.link);
-	kernel_close(dlm.monitor_fd);
+	close_all(&dlm);
 	return rc < 0 ? 1 : 0;
 }

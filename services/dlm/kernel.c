@@ -52,13 +52,6 @@ static void for_each_entry(const char *path,
 	closedir(dir);
 }
 
-static void count_entry(const char *path, const char *name, void *argument)
-{
-	log_warnx("%s/%s is left from an earlier control process: this node must restart", path,
-		  name);
-	++*(int *)argument;
-}
-
 static void remove_entry(const char *path, const char *name, void *argument)
 {
 	char full[PATH_MAX];
@@ -67,37 +60,60 @@ static void remove_entry(const char *path, const char *name, void *argument)
 	remove_directory(full);
 }
 
-int kernel_open(const char *cluster_name)
-{
-	int leftovers = 0;
+struct listing {
+	void (*each)(const char *lockspace, bool member, void *);
+	void *argument;
+};
 
-	for_each_entry(SYSFS, count_entry, &leftovers);
-	if (leftovers > 0)
-		return -1;
+static void list_entry(const char *path, const char *name, void *argument)
+{
+	const struct listing *listing = argument;
+	char space[PATH_MAX];
+	(void)path;
+
+	if (!wire_lockspace_is_valid(name))
+		return;
+	snprintf(space, sizeof(space), CLUSTER "/spaces/%s", name);
+	listing->each(name, access(space, F_OK) == 0, listing->argument);
+}
+
+void kernel_lockspaces(void (*each)(const char *lockspace, bool member, void *), void *argument)
+{
+	struct listing listing = {each, argument};
+
+	for_each_entry(SYSFS, list_entry, &listing);
+}
+
+/*
+ * recover_callbacks: the kernel itself tells the file system about a dead member. recover_timer: a
+ * lost message of a recovery is sent again after 1 s, not 5.
+ */
+static int describe_cluster(const char *cluster_name)
+{
 	if (access(CONFIGFS "/dlm", F_OK) < 0 &&
 	    mount("configfs", CONFIGFS, "configfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0 &&
 	    errno != EBUSY) {
 		log_warn("mount configfs on " CONFIGFS);
 		return -1;
 	}
-	/* Of an earlier process without lockspaces: describe it anew. */
 	for_each_entry(CLUSTER "/comms", remove_entry, NULL);
 	if (access(CLUSTER, F_OK) == 0)
 		remove_directory(CLUSTER);
+	if (make_directory(CLUSTER) < 0 ||
+	    worker_writef(cluster_name, CLUSTER "/cluster_name") < 0 ||
+	    worker_writef("1", CLUSTER "/recover_callbacks") < 0)
+		return -1;
+	return worker_writef("1", CLUSTER "/recover_timer");
+}
 
+int kernel_open(const char *cluster_name, bool resume)
+{
 	int monitor = open(MONITOR, O_RDWR | O_CLOEXEC);
 	if (monitor < 0) {
 		log_warn("open " MONITOR);
 		return -1;
 	}
-	/*
-	 * recover_callbacks: the kernel itself tells the file system about a dead member.
-	 * recover_timer: a lost message of a recovery is sent again after 1 s, not 5.
-	 */
-	if (make_directory(CLUSTER) < 0 ||
-	    worker_writef(cluster_name, CLUSTER "/cluster_name") < 0 ||
-	    worker_writef("1", CLUSTER "/recover_callbacks") < 0 ||
-	    worker_writef("1", CLUSTER "/recover_timer") < 0) {
+	if (!resume && describe_cluster(cluster_name) < 0) {
 		close(monitor);
 		return -1;
 	}
@@ -120,6 +136,8 @@ int kernel_add_node(uint16_t id, struct in_addr address, bool local)
 	memcpy(&raw, &in, sizeof(in));
 	snprintf(path, sizeof(path), CLUSTER "/comms/%u", id);
 	snprintf(text, sizeof(text), "%u", id);
+	if (access(path, F_OK) == 0)
+		return 0;
 	if (make_directory(path) < 0 || worker_writef(text, "%s/nodeid", path) < 0)
 		return -1;
 	/* The address is a struct, not text. */

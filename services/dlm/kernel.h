@@ -11,16 +11,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Calls `each` with the name of every lockspace that the kernel has; `member`: an earlier process
+ * has let it in. */
+void kernel_lockspaces(void (*each)(const char *lockspace, bool member, void *), void *argument);
+
 /*
- * Opens the monitor (its close, by our death, halts every lockspace) and describes the cluster.
- * Refuses when a lockspace of an earlier control process is still there: nobody knows what it
- * missed. Returns the monitor's descriptor.
+ * Opens the monitor; its close, by our death, halts every lockspace. Describes the cluster anew,
+ * unless `resume`: then an earlier process's description stands. Returns the monitor's descriptor.
  */
-int kernel_open(const char *cluster_name);
+int kernel_open(const char *cluster_name, bool resume);
 /* Removes what kernel_open and kernel_add_node made; what is still in use stays. */
 void kernel_close(int monitor_fd);
 
-/* DLM's own connections: one entry a node, anew for each life of a peer. */
+/* DLM's own connections: one entry a node, anew for each life of a peer. One that is there stays.
+ */
 int kernel_add_node(uint16_t id, struct in_addr address, bool local);
 void kernel_remove_node(uint16_t id);
 

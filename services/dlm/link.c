@@ -122,9 +122,12 @@ static void send_message(struct link *link, struct wire_message *message)
 	drop(link);
 }
 
-void link_show(struct link *link, const char *lockspace, const struct view *view, bool want)
+void link_show(struct link *link, const char *lockspace, const struct view_machine *machine)
 {
-	struct wire_message message = {.kind = WIRE_VIEW, .view = *view, .want = want};
+	struct wire_message message = {.kind = WIRE_VIEW,
+				       .view = machine->view,
+				       .want = machine->want,
+				       .halted = view_is_halted(machine)};
 
 	if (link->state != LINK_UP)
 		return;

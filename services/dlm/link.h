@@ -56,7 +56,7 @@ size_t link_poll(const struct link *link, struct pollfd fds[LINK_POLL_FDS], uint
 /* Call after each poll until it returns LINK_NOTHING. *message is set with LINK_VIEW. */
 enum link_event link_step(struct link *link, uint64_t now_ms, struct wire_message *message);
 /* Shows a view to the peer, if there is a connection. A connection that cannot take it is ended. */
-void link_show(struct link *link, const char *lockspace, const struct view *view, bool want);
+void link_show(struct link *link, const char *lockspace, const struct view_machine *machine);
 /* Ends the connection for a reason that is said. */
 void link_break(struct link *link, const char *why);
 void link_close(struct link *link);

@@ -92,6 +92,11 @@ static void follow(struct view_machine *m, struct view_actions *actions)
 		apply(m, *next, actions);
 }
 
+bool view_is_halted(const struct view_machine *m)
+{
+	return m->member && !m->running && m->view.phase == VIEW_START;
+}
+
 /* What a node may do by itself. */
 static bool advance_alone(struct view_machine *m, struct view_actions *actions)
 {
@@ -105,6 +110,10 @@ static bool advance_alone(struct view_machine *m, struct view_actions *actions)
 			return true;
 		}
 		return false;
+	}
+	if (m->view.members == m->self && m->want && view_is_halted(m)) {
+		apply_alone(m, m->self, actions);
+		return true;
 	}
 	if (m->view.members == m->self && !m->want) {
 		apply_alone(m, 0, actions);
@@ -145,7 +154,7 @@ static bool advance_together(struct view_machine *m, struct view_actions *action
 	} else {
 		const uint8_t desired =
 			(uint8_t)((m->want ? m->self : 0u) | (m->peer_want ? m->peer : 0u));
-		if (desired == m->view.members)
+		if (desired == m->view.members && !m->peer_halted && !view_is_halted(m))
 			return false;
 		next = (struct view){m->view.number + 1, VIEW_STOP, m->view.members, desired};
 	}
@@ -169,6 +178,16 @@ void view_init(struct view_machine *m, uint8_t self, uint8_t peer)
 	const struct view empty = {0, VIEW_START, 0, 0};
 
 	*m = (struct view_machine){.self = self, .peer = peer, .view = empty};
+}
+
+void view_resume(struct view_machine *m, const struct view *view, bool want)
+{
+	/* A joiner is a member once the view has started, a leaver until then. */
+	const uint8_t members = view->phase == VIEW_STOP ? view->base : view->members;
+
+	m->view = *view;
+	m->want = want;
+	m->member = (members & m->self) != 0;
 }
 
 void view_want(struct view_machine *m, bool want, struct view_actions *actions)
@@ -211,13 +230,14 @@ void view_peer_dead(struct view_machine *m, struct view_actions *actions)
 	advance(m, actions);
 }
 
-void view_shown(struct view_machine *m, const struct view *view, bool want,
+void view_shown(struct view_machine *m, const struct view *view, bool want, bool halted,
 		struct view_actions *actions)
 {
 	if (!m->connected)
 		return;
 	m->peer_view = *view;
 	m->peer_want = want;
+	m->peer_halted = halted;
 	m->peer_shown = true;
 	advance(m, actions);
 }

@@ -19,6 +19,10 @@
  * joining of a lost peer;
  *   - a wish counts only if it was shown on the present connection.
  *
+ * A control process that ended and is started again, in the same boot, goes on from what it had
+ * saved (view_resume). The kernel halted its lockspaces meanwhile; the next view, with the same
+ * members, sets them going again.
+ *
  * Pure: no clock, no memory, no system call. The caller does what the machine puts into
  * view_actions, in order, at once.
  */
@@ -49,7 +53,7 @@ enum view_do {
 	VIEW_DO_START,	     /* go on with `members` */
 	VIEW_DO_JOINED,	     /* tell the kernel that the join is done */
 	VIEW_DO_LEFT,	     /* take the lockspace down and tell the kernel that leaving is done */
-	VIEW_DO_SEND,	     /* show (view, want) to the peer */
+	VIEW_DO_SEND,	     /* show (view, want, halted) to the peer */
 	VIEW_DO_EXCLUDED,    /* the peer went on without this node, which still held locks: it must
 				restart */
 	VIEW_DO_BREAK,	     /* the peer speaks nonsense: end the connection */
@@ -73,11 +77,17 @@ struct view_machine {
 	bool want;	    /* the local kernel wants to be, or is, in the lockspace */
 	bool member;	    /* the local kernel is in */
 	bool running;	    /* and not halted */
-	bool peer_want;
+	bool peer_want, peer_halted;
 	struct view view, peer_view;
 };
 
 void view_init(struct view_machine *machine, uint8_t self, uint8_t peer);
+
+/* After an earlier process of the same boot: its last view and wish. Whether this node is a member
+ * follows from them. */
+void view_resume(struct view_machine *machine, const struct view *view, bool want);
+/* A member whose kernel does not run although its view says so. */
+bool view_is_halted(const struct view_machine *machine);
 
 /* Events. Each appends to *actions, which the caller has emptied. */
 void view_want(struct view_machine *machine, bool want, struct view_actions *actions);
@@ -86,7 +96,7 @@ void view_disconnected(struct view_machine *machine, struct view_actions *action
 /* The life of the peer that was known so far is over: it was fenced, or a new one has just shown
  * itself (then view_connected follows). */
 void view_peer_dead(struct view_machine *machine, struct view_actions *actions);
-void view_shown(struct view_machine *machine, const struct view *view, bool want,
+void view_shown(struct view_machine *machine, const struct view *view, bool want, bool halted,
 		struct view_actions *actions);
 
 #endif

@@ -4,6 +4,8 @@
 
 #define MAGIC	UINT64_C(0x53444c4d) /* "SDLM" */
 #define VERSION 1
+#define WANT	1u
+#define HALTED	2u
 
 enum {
 	AT_MAGIC = 0,
@@ -72,7 +74,7 @@ void wire_encode(uint8_t bytes[WIRE_BYTES], const struct wire_message *message)
 	bytes[AT_PHASE] = message->view.phase;
 	bytes[AT_BASE] = message->view.base;
 	bytes[AT_MEMBERS] = message->view.members;
-	bytes[AT_WANT] = message->want;
+	bytes[AT_WANT] = (uint8_t)((message->want ? WANT : 0) | (message->halted ? HALTED : 0));
 	memcpy(bytes + AT_LOCKSPACE, message->lockspace,
 	       strnlen(message->lockspace, WIRE_LOCKSPACE_BYTES - 1));
 }
@@ -91,13 +93,15 @@ static bool decode_view(struct wire_message *message, const uint8_t *bytes)
 	message->view.phase = bytes[AT_PHASE];
 	message->view.base = bytes[AT_BASE];
 	message->view.members = bytes[AT_MEMBERS];
-	message->want = bytes[AT_WANT] == 1;
+	message->want = bytes[AT_WANT] & WANT;
+	message->halted = bytes[AT_WANT] & HALTED;
 	memcpy(message->lockspace, bytes + AT_LOCKSPACE, WIRE_LOCKSPACE_BYTES);
 	const size_t length = strnlen(message->lockspace, WIRE_LOCKSPACE_BYTES);
 	return (message->view.phase == VIEW_STOP || message->view.phase == VIEW_START) &&
 	       message->view.base <= (VIEW_LOW | VIEW_HIGH) &&
-	       message->view.members <= (VIEW_LOW | VIEW_HIGH) && bytes[AT_WANT] <= 1 &&
-	       length < WIRE_LOCKSPACE_BYTES && wire_lockspace_is_valid(message->lockspace) &&
+	       message->view.members <= (VIEW_LOW | VIEW_HIGH) &&
+	       bytes[AT_WANT] <= (WANT | HALTED) && length < WIRE_LOCKSPACE_BYTES &&
+	       wire_lockspace_is_valid(message->lockspace) &&
 	       all_zero(bytes + AT_LOCKSPACE + length, WIRE_LOCKSPACE_BYTES - length) &&
 	       message->view.number < UINT64_MAX / 2;
 }

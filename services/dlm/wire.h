@@ -33,7 +33,7 @@ struct wire_message {
 	uint8_t echo[WIRE_NONCE_BYTES];	 /* the receiver's; zero in HELLO */
 	uint64_t sequence;		 /* 0, 1, … on this connection */
 	struct view view;		 /* WIRE_VIEW only, as what follows */
-	bool want;
+	bool want, halted;
 	char lockspace[WIRE_LOCKSPACE_BYTES];
 };
 

@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			continue;
 		actions.count = 0;
 		view_want(&machine, message.from & 1, &actions);
-		view_shown(&machine, &message.view, message.want, &actions);
+		view_shown(&machine, &message.view, message.want, message.halted, &actions);
 		if (actions.count >= VIEW_ACTIONS_MAX)
 			abort();
 	}

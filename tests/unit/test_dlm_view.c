@@ -29,7 +29,7 @@ struct packet {
 	bool confirm; /* the first of a connection, with the boot id */
 	unsigned boot;
 	struct view view;
-	bool want;
+	bool want, halted;
 };
 
 struct node {
@@ -100,7 +100,8 @@ static void perform(struct world *w, int at, const struct view_actions *actions)
 			if (n->machine.connected)
 				post(w, !at,
 				     (struct packet){.view = n->machine.view,
-						     .want = n->machine.want});
+						     .want = n->machine.want,
+						     .halted = view_is_halted(&n->machine)});
 			break;
 		case VIEW_DO_FORGET_PEER:
 			assert_false(n->running);
@@ -121,6 +122,27 @@ static void boot(struct world *w, int at)
 	memset(n, 0, sizeof(*n));
 	n->boot = ++w->next_boot;
 	view_init(&n->machine, at == 0 ? VIEW_LOW : VIEW_HIGH, at == 0 ? VIEW_HIGH : VIEW_LOW);
+}
+
+static void unlink_end(struct world *w, int at);
+
+/* The control process ends and is started again: the kernel halts, what was saved comes back. */
+static void restart_process(struct world *w, int at)
+{
+	struct node *n = &w->node[at];
+	struct view_actions actions = {0};
+	const struct view_machine saved = n->machine;
+
+	unlink_end(w, at);
+	/* What disconnection made it do was done and saved, too; or not, if it ended before. */
+	const struct view_machine last =
+		roll(w, 2) && n->machine.view.number == saved.view.number ? saved : n->machine;
+	n->running = false;
+	view_init(&n->machine, last.self, last.peer);
+	view_resume(&n->machine, &last.view, last.want);
+	assert_int_equal(n->machine.member, n->kernel == KERNEL_IN || n->kernel == KERNEL_LEAVING);
+	view_disconnected(&n->machine, &actions);
+	perform(w, at, &actions);
 }
 
 /* This end notices that the connection is over. */
@@ -165,7 +187,7 @@ static void deliver(struct world *w, int at)
 		n->peer_boot = packet.boot;
 		view_connected(&n->machine, &actions);
 	} else {
-		view_shown(&n->machine, &packet.view, packet.want, &actions);
+		view_shown(&n->machine, &packet.view, packet.want, packet.halted, &actions);
 	}
 	perform(w, at, &actions);
 }
@@ -215,6 +237,11 @@ static void random_step(struct world *w)
 		link_both(w);
 		break;
 	case 3:
+		if (roll(w, 4) == 0) {
+			restart_process(w, at);
+			break;
+		}
+		/* fall through */
 	case 4:
 		kernel_wish(w, at, true);
 		break;
@@ -278,7 +305,7 @@ static struct view_actions together(struct view_machine *m, const struct view *v
 	struct view_actions actions = {0};
 	view_connected(m, &actions);
 	actions.count = 0;
-	view_shown(m, view, want, &actions);
+	view_shown(m, view, want, false, &actions);
 	return actions;
 }
 
@@ -330,7 +357,7 @@ static void test_lost_connection_is_no_death(void **state)
 	view_want(&m, true, &actions);
 	actions = together(&m, &view, true); /* both want: STOP 1 */
 	view = m.view;
-	view_shown(&m, &view, true, &actions);
+	view_shown(&m, &view, true, false, &actions);
 	assert_true(m.running && m.view.members == (VIEW_LOW | VIEW_HIGH));
 	actions.count = 0;
 	view_disconnected(&m, &actions);
@@ -354,11 +381,39 @@ static void test_excluded(void **state)
 	view_want(&m, true, &actions);
 	actions = together(&m, &view, true);
 	view = m.view;
-	view_shown(&m, &view, true, &actions);
+	view_shown(&m, &view, true, false, &actions);
 	view = (struct view){m.view.number + 1, VIEW_START, VIEW_HIGH, VIEW_HIGH};
 	actions.count = 0;
-	view_shown(&m, &view, true, &actions);
+	view_shown(&m, &view, true, false, &actions);
 	assert_true(has(&actions, VIEW_DO_EXCLUDED));
+}
+
+/* A restarted process finds its lockspace halted and gets it going again, with the peer's help or
+ * alone. */
+static void test_resume(void **state)
+{
+	struct view_machine m;
+	struct view view = {5, VIEW_START, VIEW_LOW | VIEW_HIGH, VIEW_LOW | VIEW_HIGH};
+	(void)state;
+
+	view_init(&m, VIEW_LOW, VIEW_HIGH);
+	view_resume(&m, &view, true);
+	assert_true(m.member && view_is_halted(&m));
+	struct view_actions actions = together(&m, &view, true);
+	assert_int_equal(m.view.number, 6);
+	assert_int_equal(m.view.phase, VIEW_STOP);
+	view = m.view;
+	actions.count = 0;
+	view_shown(&m, &view, true, false, &actions);
+	assert_true(has(&actions, VIEW_DO_START) && m.running);
+	assert_false(has(&actions, VIEW_DO_JOINED));
+
+	view = (struct view){5, VIEW_START, VIEW_LOW, VIEW_LOW};
+	view_init(&m, VIEW_LOW, VIEW_HIGH);
+	view_resume(&m, &view, true);
+	actions.count = 0;
+	view_disconnected(&m, &actions);
+	assert_true(has(&actions, VIEW_DO_START) && m.running);
 }
 
 /* A peer that believes in a wish this node does not have is not followed. */
@@ -389,6 +444,7 @@ int main(void)
 		cmocka_unit_test(test_lost_connection_is_no_death),
 		cmocka_unit_test(test_excluded),
 		cmocka_unit_test(test_stale_wish),
+		cmocka_unit_test(test_resume),
 	};
 	return cmocka_run_group_tests_name("dlm_view", tests, NULL, NULL);
 }
