@@ -61,7 +61,7 @@ static void test_bad_messages(void **state)
 		{__LINE__, 64, 0xff},				 /* number */
 		{__LINE__, 72, 0},	   {__LINE__, 72, 3},	 /* phase */
 		{__LINE__, 73, 4},	   {__LINE__, 74, 0xff}, /* base, members */
-		{__LINE__, 75, 2},				 /* want */
+		{__LINE__, 75, 4},				 /* want */
 		{__LINE__, 77, 1},	   {__LINE__, 150, 1},	 /* reserved */
 		{__LINE__, 80, 0},	   {__LINE__, 81, '/'},
 		{__LINE__, 81, '.'},  /* lockspace */
@@ -149,6 +149,7 @@ static void close_pair(struct pair *p)
 static void test_greeting_and_views(void **state)
 {
 	struct pair p;
+	struct view_machine machine;
 	struct wire_message got = {0};
 	const struct wire_message m = sample();
 	(void)state;
@@ -159,10 +160,13 @@ static void test_greeting_and_views(void **state)
 		assert_true(run_until(&p, 1, LINK_CONFIRMED, NULL, 5000));
 	assert_int_equal(p.link[0].peer_boot[0], 0x41);
 	assert_int_equal(p.link[1].peer_boot[0], 0x40);
-	link_show(&p.link[0], m.lockspace, &m.view, true);
+	view_init(&machine, VIEW_LOW, VIEW_HIGH);
+	view_resume(&machine, &m.view, true);
+	link_show(&p.link[0], m.lockspace, &machine);
 	assert_true(run_until(&p, 1, LINK_VIEW, &got, 5000));
 	assert_int_equal(got.view.number, m.view.number);
 	assert_string_equal(got.lockspace, m.lockspace);
+	assert_true(got.want && !got.halted);
 
 	/* One end breaks off: both are told, and they meet again. */
 	link_break(&p.link[1], "test");
