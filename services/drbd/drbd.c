@@ -334,7 +334,12 @@ static int primary(void)
 static int secondary(void)
 {
 	static char *const argv[] = {DRBD_SETUP, "secondary", DRBD_MINOR, NULL};
+	struct drbd_state state;
 
+	if (read_state(&state) < 0)
+		return 1;
+	if (!drbd_is_primary(&state))
+		return 0;
 	/* A device that is still open (an unmount just finishing) or a peer that changes too: again
 	 * for some seconds. */
 	for (int i = 0; i < CHANGE_RETRIES; i++) {

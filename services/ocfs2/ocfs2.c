@@ -139,8 +139,8 @@ static int umount_filesystem(const char *directory)
 	const struct timespec pause = {0, UMOUNT_RETRY_MS * 1000000L};
 
 	for (int i = 0; i < UMOUNT_RETRIES; i++) {
-		if (umount2(directory, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL)
-			return 0; /* EINVAL: not mounted */
+		if (umount2(directory, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
+			return 0; /* it was not mounted */
 		if (errno != EBUSY)
 			break;
 		nanosleep(&pause, NULL);
