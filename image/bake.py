@@ -278,8 +278,6 @@ def bake(options):
     initrd = archive(image.tree, int(os.environ.get("SOURCE_DATE_EPOCH", "1")))
     if COMPRESSORS[options.compress]:
         initrd = run(COMPRESSORS[options.compress], input=initrd)
-        # The kernel takes a further archive, appended to this one, at a multiple of four only.
-        initrd += b"\0" * (-len(initrd) % 4)
     os.makedirs(options.out, exist_ok=True)
     shutil.copyfile(vmlinuz, os.path.join(options.out, "vmlinuz"))
     write(os.path.join(options.out, "initrd"), initrd)
