@@ -52,7 +52,8 @@
  */
 #define LEASE_SECONDS "35"
 #define GRACE_SECONDS "15"
-#define RECORDS_TRIES 20 /* of 1.1 s each, which is how long the kernel waits for nfsdcld */
+#define RECORDS_TRIES \
+	5 /* of 1.1 s each, which is how long the kernel waits for the records' keeper */
 
 struct server {
 	const struct worker_context *context;
@@ -158,9 +159,9 @@ static int give_socket(struct in_addr address)
 }
 
 /*
- * Starts the threads. The kernel then looks for nfsdcld, for a second; if it does not find it,
- * nobody's locks could be reclaimed later, and it says so only in its log. The pipe that it leaves
- * exactly when it did find it tells.
+ * Starts the threads. The kernel then looks for nfs-clients@NAME, for a second; if it does not find
+ * it, nobody's locks could be reclaimed later, and it says so only in its log. The pipe that it
+ * leaves exactly when it did find it tells.
  */
 static int start_threads(struct in_addr address)
 {
@@ -170,11 +171,11 @@ static int start_threads(struct in_addr address)
 		if (access(PIPE_DIRECTORY "/nfsd/cld", F_OK) == 0)
 			return 0;
 		if (try == 1)
-			log_info("waiting for nfsdcld");
+			log_info("waiting for the keeper of the clients' records");
 		if (stop_threads() < 0)
 			return -1;
 	}
-	log_warnx("the kernel does not find nfsdcld, which keeps the clients' records");
+	log_warnx("the kernel does not find nfs-clients@, which keeps the clients' records");
 	return -1;
 }
 

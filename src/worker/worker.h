@@ -28,7 +28,7 @@ int agent_worker(int argc, char **argv);
 int network_worker(int argc, char **argv);
 int address_worker(int argc, char **argv);
 int netns_worker(int argc, char **argv);
-int nfsdcld_worker(int argc, char **argv);
+int nfs_clients_worker(int argc, char **argv);
 int nfsd_worker(int argc, char **argv);
 int share_worker(int argc, char **argv);
 int cachefiles_worker(int argc, char **argv);
