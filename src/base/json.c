@@ -3,25 +3,11 @@
 #include <stddef.h>
 #include <stdio.h>
 
-/* Bytes of the UTF-8 sequence at text, 0 if it is none (Unicode 15, table 3-7). */
-static size_t utf8_length(const unsigned char *text)
-{
-	size_t length = text[0] < 0x80 ? 1 : text[0] < 0xC2 ? 0 : text[0] < 0xE0 ? 2 : text[0] < 0xF0 ? 3 : 4;
-
-	if (text[0] > 0xF4)
-		return 0;
-	for (size_t i = 1; i < length; i++)
-		if ((text[i] & 0xC0) != 0x80)
-			return 0;
-	if ((text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xED && text[1] > 0x9F) ||
-	    (text[0] == 0xF0 && text[1] < 0x90) || (text[0] == 0xF4 && text[1] > 0x8F))
-		return 0;
-	return length;
-}
+#include "src/base/utf8.h"
 
 static void quote(const char *value)
 {
-	const unsigned char *p = (const unsigned char *)value;
+	const char *p = value;
 
 	putchar('"');
 	while (*p) {
@@ -31,8 +17,8 @@ static void quote(const char *value)
 			p++;
 		} else if (*p == '"' || *p == '\\') {
 			printf("\\%c", *p++);
-		} else if (*p < 0x20) {
-			printf("\\u%04x", *p++);
+		} else if (length == 1 && utf8_is_control(p)) {
+			printf("\\u%04x", (unsigned)*p++);
 		} else {
 			fwrite(p, 1, length, stdout);
 			p += length;

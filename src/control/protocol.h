@@ -94,7 +94,7 @@ struct control_record {
 	};
 };
 
-/* A request as received: right size, magic, verb, NUL-terminated name, known flags. */
+/* A request as received: right size, magic, verb, NUL-terminated name, known flags and way of shutting down. */
 bool control_request_valid(const void *data, size_t bytes);
 
 #endif

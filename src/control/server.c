@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,48 +15,97 @@
 #include "src/control/protocol.h"
 #include "src/supervise/instance.h"
 
-#define CLIENTS_MAX 32
+#define CLIENTS_MAX 64
+/* The rest is for those that are answered at once. */
+#define WAITING_MAX 48
+/* No descriptor for a new client: the listener rests for so long. */
+#define PAUSE_MS 100
 
 struct client {
 	struct watch watch;
+	uint64_t serial; /* the order they came in */
 	/* A start, stop or restart that is answered when the service has got there. */
 	bool waiting;
 	struct control_request request;
 	uint16_t index;
 	uint32_t starts_before; /* restart: done only after a start later than this */
+	/* status, members: records [next, last) are still to be sent, then the END. */
+	void (*fill)(struct control_record *record, size_t number);
+	size_t next, last;
 };
 
 static struct {
 	struct supervisor *supervisor;
 	struct watch listener;
 	struct client client[CLIENTS_MAX];
+	uint64_t serial;
+	int reserve_fd; /* given up for a client when no other descriptor is left; -1 meanwhile */
 	uint64_t first_ready_ms;
 } server;
+
+static void open_reserve(void)
+{
+	if (server.reserve_fd < 0)
+		server.reserve_fd = open("/", O_PATH | O_CLOEXEC);
+}
 
 static void drop(struct client *client)
 {
 	loop_close(&server.supervisor->loop, &client->watch);
 	client->waiting = false;
+	client->fill = NULL;
+	open_reserve();
 }
 
-/* A client that does not read what it asked for is dropped: nobody makes the supervising process wait. */
 static bool reply(struct client *client, enum control_type type, struct control_record *record)
 {
 	record->magic = CONTROL_MAGIC;
 	record->type = (uint16_t)type;
-	if (send(client->watch.fd, record, sizeof(*record), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*record))
-		return true;
-	drop(client);
-	return false;
+	return send(client->watch.fd, record, sizeof(*record), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*record);
 }
 
+/* The one record of most answers: it fits into the empty buffer of a socket that nothing was sent on. */
 static void end(struct client *client, int code, const char *text)
 {
 	struct control_record record = { .end.code = code };
 
 	snprintf(record.end.text, sizeof(record.end.text), "%s", text);
-	if (reply(client, CONTROL_END, &record))
-		drop(client);
+	reply(client, CONTROL_END, &record);
+	drop(client);
+}
+
+/*
+ * Sends as much of a long answer as the client's socket takes; the rest follows as the client reads. One that never does costs its
+ * place in the table, no more.
+ */
+static void send_more(struct client *client)
+{
+	while (client->next <= client->last) {
+		struct control_record record;
+		enum control_type type = CONTROL_END;
+		memset(&record, 0, sizeof(record));
+		if (client->next < client->last) {
+			client->fill(&record, client->next);
+			type = (enum control_type)record.type;
+		}
+		if (!reply(client, type, &record)) {
+			if (errno != EAGAIN ||
+			    loop_modify(&server.supervisor->loop, &client->watch, EPOLLOUT) < 0)
+				drop(client);
+			return;
+		}
+		client->next++;
+	}
+	drop(client);
+}
+
+static void send_records(struct client *client, void (*fill)(struct control_record *record, size_t number), size_t first,
+			 size_t last)
+{
+	client->fill = fill;
+	client->next = first;
+	client->last = last;
+	send_more(client);
 }
 
 /* A word for people: "down" and "waiting" are the same life, but not the same wish. */
@@ -66,15 +116,14 @@ static const char *state_word(const struct graph_service *s)
 	return life_state_name(s->life.state);
 }
 
-static bool send_service(struct client *client, uint16_t index)
+static void fill_service(struct control_record *record, size_t index)
 {
 	struct supervisor *sv = server.supervisor;
 	const struct graph_service *s = &sv->service[index];
 	const struct instance *instance = &sv->instance[index];
-	struct control_record record = { .reserved = 0 };
-	struct control_service *out = &record.service;
+	struct control_service *out = &record->service;
 
-	memset(&record, 0, sizeof(record));
+	record->type = CONTROL_SERVICE_RECORD;
 	snprintf(out->name, sizeof(out->name), "%s", instance->def->name);
 	snprintf(out->state, sizeof(out->state), "%s", state_word(s));
 	out->wanted = s->wanted;
@@ -83,52 +132,62 @@ static bool send_service(struct client *client, uint16_t index)
 	out->starts = s->life.starts;
 	out->failures = s->life.failures;
 	out->since_ms = loop_now_ms() - s->life.since_ms;
-	supervise_why(sv, index, out->why, sizeof(out->why));
-	return reply(client, CONTROL_SERVICE_RECORD, &record);
+	supervise_why(sv, (uint16_t)index, out->why, sizeof(out->why));
 }
 
-static bool send_node(struct client *client)
+static void fill_node(struct control_record *record)
 {
 	struct supervisor *sv = server.supervisor;
-	struct control_record record;
+	struct control_node *out = &record->node;
 	unsigned ready, failed;
 
-	memset(&record, 0, sizeof(record));
+	record->type = CONTROL_NODE_RECORD;
 	bool all = supervise_all_ready(sv, &ready, &failed);
-	snprintf(record.node.name, sizeof(record.node.name), "%s", sv->config->self ? sv->config->self->name : "");
-	snprintf(record.node.profile, sizeof(record.node.profile), "%s", sv->config->profile);
-	record.node.ready = all && sv->goal == GOAL_RUN;
-	record.node.stopping = sv->goal != GOAL_RUN;
-	record.node.services = (uint16_t)sv->count;
-	record.node.services_ready = (uint16_t)ready;
-	record.node.services_failed = (uint16_t)failed;
-	record.node.up_ms = loop_now_ms() - sv->started_ms;
-	record.node.boot_ms = server.first_ready_ms;
-	return reply(client, CONTROL_NODE_RECORD, &record);
+	snprintf(out->name, sizeof(out->name), "%s", sv->config->self ? sv->config->self->name : "");
+	snprintf(out->profile, sizeof(out->profile), "%s", sv->config->profile);
+	out->ready = all && sv->goal == GOAL_RUN;
+	out->stopping = sv->goal != GOAL_RUN;
+	out->services = (uint16_t)sv->count;
+	out->services_ready = (uint16_t)ready;
+	out->services_failed = (uint16_t)failed;
+	out->up_ms = loop_now_ms() - sv->started_ms;
+	out->boot_ms = server.first_ready_ms;
+}
+
+/* The node, then its services. */
+static void fill_status(struct control_record *record, size_t number)
+{
+	if (number == 0)
+		fill_node(record);
+	else
+		fill_service(record, number - 1);
 }
 
 static void status(struct client *client, const struct control_request *request, int index)
 {
-	if (!send_node(client))
-		return;
-	if (request->name[0]) {
-		if (send_service(client, (uint16_t)index))
-			end(client, 0, "");
+	struct control_record record;
+
+	if (!request->name[0]) {
+		send_records(client, fill_status, 0, server.supervisor->count + 1);
 		return;
 	}
-	for (size_t i = 0; i < server.supervisor->count; i++)
-		if (!send_service(client, (uint16_t)i))
-			return;
-	end(client, 0, "");
+	memset(&record, 0, sizeof(record));
+	fill_node(&record);
+	if (reply(client, CONTROL_NODE_RECORD, &record))
+		send_records(client, fill_service, (size_t)index, (size_t)index + 1);
+	else
+		drop(client);
 }
 
-static void fill_member(struct control_member *out, size_t index)
+static void fill_member(struct control_record *record, size_t index)
 {
 	const struct supervisor *sv = server.supervisor;
 	const struct cluster_node *node = &sv->config->cluster->node[index];
 	const struct member *member = &sv->member[index];
 	const struct gossip_member *said = &member->said;
+	struct control_member *out = &record->member;
 
+	record->type = CONTROL_MEMBER_RECORD;
 	snprintf(out->name, sizeof(out->name), "%s", node->name);
 	snprintf(out->role, sizeof(out->role), "%s", node->role);
 	inet_ntop(AF_INET, &node->address.address, out->address, sizeof(out->address));
@@ -156,14 +215,45 @@ static void members(struct client *client)
 		end(client, 1, "this node is of no cluster: there is no cluster.conf");
 		return;
 	}
-	for (size_t i = 0; i < cluster->node_count; i++) {
-		struct control_record record;
-		memset(&record, 0, sizeof(record));
-		fill_member(&record.member, i);
-		if (!reply(client, CONTROL_MEMBER_RECORD, &record))
-			return;
+	send_records(client, fill_member, 0, cluster->node_count);
+}
+
+static bool has_given_up(const struct graph_service *s)
+{
+	return s->life.state == LIFE_FAILED || s->life.state == LIFE_ENDED || s->life.state == LIFE_BACKOFF;
+}
+
+/* Of a pool without a ready member: one that may yet be, -1: none. */
+static int hopeful_member(const struct supervisor *sv, size_t pool)
+{
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->node[i].pool == (int)pool && !has_given_up(&sv->service[i]))
+			return (int)i;
+	return -1;
+}
+
+/* It, or what it waits for, has failed or must not run: asking for it was not enough. */
+static bool is_stuck(const struct supervisor *sv, size_t index)
+{
+	/* Whom one waits for stands before it, or is a member of the pool: no way is longer. */
+	for (size_t steps = 0; steps <= 2 * sv->count; steps++) {
+		const struct graph_service *s = &sv->service[index];
+		if (has_given_up(s))
+			return true;
+		if (s->life.state != LIFE_IDLE)
+			return false;
+		if (!s->wanted || s->block == GRAPH_CONDITION)
+			return true;
+		int next = s->block == GRAPH_REQUIREMENT ? s->blocker
+			   : s->block == GRAPH_NO_MEMBER ? hopeful_member(sv, index)
+							 : (int)index;
+		if (next == (int)index)
+			return false;
+		if (next < 0)
+			return true;
+		index = (size_t)next;
 	}
-	end(client, 0, "");
+	return false;
 }
 
 /* 0: still on its way. 1: there. 2: will not get there by itself. */
@@ -178,21 +268,11 @@ static int progress(const struct client *client)
 				return 0;
 		return life_is_active(&s->life) ? 0 : 1;
 	}
-	if (client->request.verb == CONTROL_RESTART && s->life.starts == client->starts_before &&
-	    !sv->instance[client->index].policy.runs_nothing)
-		return s->life.state == LIFE_FAILED ? 2 : 0;
-	switch (s->life.state) {
-	case LIFE_READY:
+	bool new = client->request.verb != CONTROL_RESTART || s->life.starts != client->starts_before ||
+		   sv->instance[client->index].policy.runs_nothing;
+	if (s->life.state == LIFE_READY && new)
 		return 1;
-	case LIFE_ENDED:
-	case LIFE_FAILED:
-	case LIFE_BACKOFF:
-		return 2;
-	case LIFE_IDLE:
-		return s->block == GRAPH_CONDITION || !s->wanted ? 2 : 0;
-	default:
-		return 0;
-	}
+	return is_stuck(sv, client->index) ? 2 : 0;
 }
 
 static void answer_if_done(struct client *client)
@@ -215,18 +295,32 @@ static void changed(struct supervisor *sv, uint16_t index)
 	unsigned ready, failed;
 
 	(void)index;
-	if (server.first_ready_ms == 0 && supervise_all_ready(sv, &ready, &failed)) {
+	if (server.first_ready_ms == 0 && sv->goal == GOAL_RUN && supervise_all_ready(sv, &ready, &failed)) {
 		server.first_ready_ms = loop_now_ms() - sv->started_ms;
 		log_info("all services ready after %llu ms", (unsigned long long)server.first_ready_ms);
 	}
 }
 
-static void answer_waiting(struct supervisor *sv)
+static void settled(struct supervisor *sv)
 {
-	(void)sv;
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (server.client[i].waiting)
 			answer_if_done(&server.client[i]);
+	if (sv->control_due_ms && loop_now_ms() >= sv->control_due_ms) {
+		sv->control_due_ms = 0;
+		open_reserve();
+		if (loop_modify(&sv->loop, &server.listener, EPOLLIN) < 0)
+			log_warn("control socket");
+	}
+}
+
+static size_t waiting_clients(void)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		count += server.client[i].waiting;
+	return count;
 }
 
 static void operate(struct client *client, const struct control_request *request, uint16_t index)
@@ -236,6 +330,10 @@ static void operate(struct client *client, const struct control_request *request
 	char why[CONTROL_TEXT_BYTES];
 	int rc;
 
+	if (!(request->flags & CONTROL_NO_WAIT) && waiting_clients() == WAITING_MAX) {
+		end(client, 1, "too many others wait for a service already; try --no-wait");
+		return;
+	}
 	client->starts_before = sv->service[index].life.starts;
 	if (request->verb == CONTROL_START)
 		rc = supervise_start(sv, index, why, sizeof(why));
@@ -257,25 +355,42 @@ static void operate(struct client *client, const struct control_request *request
 	answer_if_done(client);
 }
 
+/* All its processes; how many, -1 with errno. */
+static int signal_service(const struct instance *instance, int number)
+{
+	if (instance->cgroup_fd >= 0)
+		return cgroup_signal(instance->cgroup_fd, number);
+	if (instance->pid == 0)
+		return 0;
+	return instance_signal(instance, number) < 0 ? -1 : 1;
+}
+
+/* A pool stands for its members. */
 static void send_signal(struct client *client, const struct control_request *request, uint16_t index)
 {
-	const struct instance *instance = &server.supervisor->instance[index];
-	int rc;
+	const struct supervisor *sv = server.supervisor;
+	const char *name = sv->instance[index].def->name;
+	char text[CONTROL_TEXT_BYTES] = "";
+	int signalled = 0;
 
 	if (request->number < 1 || request->number >= NSIG) {
-		end(client, 2, "no such signal");
+		snprintf(text, sizeof(text), "no signal has the number %d", (int)request->number);
+		end(client, 2, text);
 		return;
 	}
-	if (instance->cgroup_fd >= 0)
-		rc = cgroup_signal(instance->cgroup_fd, request->number);
-	else
-		rc = instance_signal(instance, request->number) < 0 ? -1 : 1;
-	if (rc < 0)
-		end(client, 1, strerror(errno));
-	else if (rc == 0)
-		end(client, 1, "it has no process");
-	else
-		end(client, 0, "");
+	for (size_t i = 0; i < sv->count; i++) {
+		if (i != index && sv->node[i].pool != (int)index)
+			continue;
+		int rc = signal_service(&sv->instance[i], request->number);
+		if (rc < 0)
+			snprintf(text, sizeof(text), "signal %d to %s: %s", (int)request->number,
+				 sv->instance[i].def->name, strerror(errno));
+		else
+			signalled += rc;
+	}
+	if (signalled == 0 && text[0] == '\0')
+		snprintf(text, sizeof(text), "%s has no process", name);
+	end(client, text[0] ? 1 : 0, text);
 }
 
 static void shut_down(struct client *client, const struct control_request *request)
@@ -285,6 +400,7 @@ static void shut_down(struct client *client, const struct control_request *reque
 			 : request->number == CONTROL_HALT ? GOAL_HALT
 							   : GOAL_POWEROFF;
 
+	log_info("asked to %s", goal == GOAL_REBOOT ? "reboot" : goal == GOAL_HALT ? "halt" : "power off");
 	end(client, 0, "");
 	supervise_shutdown(sv, sv->machine ? goal : GOAL_EXIT);
 }
@@ -328,6 +444,10 @@ static void client_ready(struct watch *watch, uint32_t events)
 	struct control_request request;
 
 	(void)events;
+	if (client->fill) {
+		send_more(client);
+		return;
+	}
 	ssize_t n = recv(watch->fd, &request, sizeof(request), MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -339,26 +459,55 @@ static void client_ready(struct watch *watch, uint32_t events)
 		serve(client, &request);
 }
 
-static void accept_ready(struct watch *watch, uint32_t events)
+/* A free place; if there is none, that of whoever has kept his longest without waiting for a service. */
+static struct client *find_place(void)
 {
-	/* Room for a reply about every service: a client need not read while we write. */
-	int room = (int)(sizeof(struct control_record) * (SERVICES_MAX + 2) * 2);
+	struct client *oldest = NULL;
 
-	(void)events;
-	int fd = accept4(watch->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &server.client[i];
-		if (client->watch.fd >= 0)
-			continue;
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
-		client->watch.fd = fd;
-		if (loop_add(&server.supervisor->loop, &client->watch, EPOLLIN) < 0)
-			drop(client);
+		if (client->watch.fd < 0)
+			return client;
+		if (!client->waiting && (!oldest || client->serial < oldest->serial))
+			oldest = client;
+	}
+	drop(oldest); /* there is one: fewer may wait than there are places */
+	return oldest;
+}
+
+static int accept_client(int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || server.reserve_fd < 0)
+		return fd;
+	close(server.reserve_fd);
+	server.reserve_fd = -1;
+	return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+static void accept_ready(struct watch *watch, uint32_t events)
+{
+	struct supervisor *sv = server.supervisor;
+
+	(void)events;
+	int fd = accept_client(watch->fd);
+	if (fd < 0) {
+		if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED)
+			return;
+		/* It would be readable, and fail, again and again. */
+		log_warn("accept a command");
+		if (loop_modify(&sv->loop, watch, 0) == 0)
+			sv->control_due_ms = loop_now_ms() + PAUSE_MS;
 		return;
 	}
-	close(fd); /* everyone else waits for their own reply */
+	struct client *client = find_place();
+	client->serial = ++server.serial;
+	client->watch.fd = fd;
+	if (loop_add(&sv->loop, &client->watch, EPOLLIN) < 0)
+		drop(client);
+	else
+		client_ready(&client->watch, EPOLLIN); /* most have said by now what they want */
 }
 
 int control_open(struct supervisor *sv)
@@ -366,6 +515,8 @@ int control_open(struct supervisor *sv)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
 	server.supervisor = sv;
+	server.reserve_fd = -1;
+	open_reserve();
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		server.client[i].watch = (struct watch){ .fd = -1, .ready = client_ready, .owner = &server.client[i] };
 	char path[sizeof(address.sun_path)];
@@ -385,6 +536,14 @@ int control_open(struct supervisor *sv)
 		return -1;
 	}
 	sv->changed = changed;
-	sv->settled = answer_waiting;
+	sv->settled = settled;
 	return 0;
+}
+
+void control_clean_up(void)
+{
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+
+	snprintf(path, sizeof(path), "%s/control", server.supervisor->run_dir);
+	unlink(path);
 }

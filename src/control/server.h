@@ -6,5 +6,7 @@
 
 /* Listens on RUN/control. -1 with a message printed. */
 int control_open(struct supervisor *supervisor);
+/* The end: removes the socket. */
+void control_clean_up(void);
 
 #endif

@@ -134,8 +134,9 @@ static int unpack(void *owner, const char *name, const char *data, size_t bytes)
 			log_warn("make %s", path);
 		*slash = '/';
 	}
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, secret ? 0600 : 0644);
-	if (fd < 0 || write(fd, data, bytes) != (ssize_t)bytes)
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	/* Before the contents: the image may hold a file of that name that all may read. */
+	if (fd < 0 || fchmod(fd, secret ? 0600 : 0644) < 0 || write(fd, data, bytes) != (ssize_t)bytes)
 		log_warn("config disk: write %s", path);
 	if (fd >= 0)
 		close(fd);

@@ -1,5 +1,6 @@
 #include "src/node/power_button.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/input.h>
 #include <stdbool.h>
@@ -13,14 +14,22 @@
 #define DEVICES_MAX 8
 
 static void (*on_press)(void *owner);
+static struct loop *watching;
 
 static void button_ready(struct watch *watch, uint32_t events)
 {
 	struct input_event event;
 
 	(void)events;
-	if (read(watch->fd, &event, sizeof(event)) == sizeof(event) && event.type == EV_KEY &&
-	    event.code == KEY_POWER && event.value == 1)
+	ssize_t n = read(watch->fd, &event, sizeof(event));
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n != sizeof(event)) { /* ENODEV: pulled out */
+		log_warn("power button");
+		loop_close(watching, watch);
+		return;
+	}
+	if (event.type == EV_KEY && event.code == KEY_POWER && event.value == 1)
 		on_press(watch->owner);
 }
 
@@ -36,6 +45,7 @@ static bool has_power_key(int fd)
 void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner), void *owner)
 {
 	on_press = pressed;
+	watching = loop;
 	*watch = (struct watch){ .fd = -1, .ready = button_ready, .owner = owner };
 	for (int i = 0; i < DEVICES_MAX; i++) {
 		char path[64];
@@ -50,6 +60,8 @@ void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(v
 		watch->fd = fd;
 		if (loop_add(loop, watch, EPOLLIN) < 0)
 			log_warn("watch the power button");
+		else
+			log_info("power button: %s", path);
 		return;
 	}
 }

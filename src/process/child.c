@@ -297,6 +297,10 @@ static void write_templates(const struct child *child)
 
 static void set_limits(const struct child *child)
 {
+	/* Ours is high, and programs that select(2) or close every number there is are not made for that. */
+	const struct rlimit *nofile = child->context->limit_nofile;
+	if (nofile)
+		setrlimit(RLIMIT_NOFILE, nofile);
 	for (size_t i = 0; i < child->service->limit_count; i++) {
 		const struct limit_def *limit = &child->service->limit[i];
 		if (setrlimit(limit->resource, &limit->value) < 0)

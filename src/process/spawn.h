@@ -39,6 +39,7 @@ struct spawn_context {
 		*run_dir; /* run_dir: "/run/supervisor"; runtime directories are made beside it */
 	const struct seccomp_program *seccomp; /* NULL: no filter */
 	int self_fd; /* our own executable, O_PATH | O_CLOEXEC: what built-in workers run */
+	const struct rlimit *limit_nofile; /* what it gets without `limit-nofile`; NULL: our own */
 };
 
 struct spawned {

@@ -13,9 +13,11 @@
 
 #include "src/base/log.h"
 #include "src/process/spawn.h"
+#include "src/supervise/filters.h"
 #include "src/supervise/links.h"
 
-#define PROBE_MS 50
+#define PROBE_MS      50
+#define UNDO_AGAIN_MS 200
 
 static void error_ready(struct watch *watch, uint32_t events);
 static void populated_ready(struct watch *watch, uint32_t events);
@@ -48,8 +50,11 @@ int instance_init(struct instance *instance, struct supervisor *supervisor, cons
 			.healthy_after_ms = def->healthy_after_ms,
 		},
 	};
+	if (def->seccomp.count == 0)
+		return 0;
 	char error[REASON_BYTES];
-	if (seccomp_compile(&def->seccomp, &instance->seccomp, error, sizeof(error)) < 0) {
+	instance->seccomp = filter_get(&def->seccomp, error, sizeof(error));
+	if (!instance->seccomp) {
 		log_warnx("%s: seccomp: %s", def->name, error);
 		return -1;
 	}
@@ -75,6 +80,14 @@ static void close_cgroup(struct instance *instance)
 	instance->cgroup_fd = -1;
 }
 
+/* Whether and when it becomes empty. */
+static void watch_cgroup(struct instance *instance)
+{
+	instance->populated.fd = cgroup_events_open(instance->cgroup_fd);
+	if (instance->populated.fd < 0 || loop_add(&instance->supervisor->loop, &instance->populated, EPOLLPRI) < 0)
+		log_warn("%s: cgroup.events", instance->def->name);
+}
+
 /*
  * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is left in it, and some
  * kernels (6.14 to at least 6.18) kill what is cloned into a cgroup that cgroup.kill was ever used on. False: leftovers, now
@@ -90,8 +103,10 @@ static bool open_cgroup(struct instance *instance)
 	close_cgroup(instance);
 	if (cgroup_remove(&sv->cgroups, def->name) < 0 && errno == EBUSY) {
 		instance->cgroup_fd = cgroup_open(&sv->cgroups, def->name);
-		if (instance->cgroup_fd >= 0)
+		if (instance->cgroup_fd >= 0) {
+			watch_cgroup(instance);
 			cgroup_kill(instance->cgroup_fd);
+		}
 		snprintf(instance->reason, sizeof(instance->reason), "processes of an earlier run are left");
 		return false;
 	}
@@ -102,18 +117,16 @@ static bool open_cgroup(struct instance *instance)
 	}
 	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def->memory_max_bytes, def->pids_max) < 0)
 		log_warn("%s: cgroup limits", def->name);
-	instance->populated.fd = cgroup_events_open(instance->cgroup_fd);
-	if (instance->populated.fd < 0 || loop_add(&sv->loop, &instance->populated, EPOLLPRI) < 0)
-		log_warn("%s: cgroup.events", def->name);
+	watch_cgroup(instance);
 	return true;
 }
 
-/* The service's output goes into a pipe of which both ends stay open here. */
+/* The service's output goes into a pipe of which both ends stay open here; without a log process nobody would drain it. */
 static void open_log_pipe(struct instance *instance)
 {
 	int end[2];
 
-	if (instance->log_write >= 0)
+	if (instance->log_write >= 0 || instance->supervisor->log < 0)
 		return;
 	if (pipe2(end, O_CLOEXEC) < 0) {
 		log_warn("%s: pipe for its output", instance->def->name);
@@ -151,6 +164,20 @@ static int open_sockets(struct instance *instance, int *fds)
 	return 0;
 }
 
+/* Out of processes, memory or descriptors: that may be over soon. */
+static bool is_shortage(int error)
+{
+	return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+static int output_of(const struct instance *instance)
+{
+	const struct supervisor *sv = instance->supervisor;
+
+	/* The log process cannot drain itself: what it has to say goes where our own messages go. */
+	return sv->log < 0 || instance->index == sv->log ? sv->output_fd : instance->log_write;
+}
+
 static bool run(struct instance *instance, const struct command *command, bool undo)
 {
 	struct supervisor *sv = instance->supervisor;
@@ -169,8 +196,7 @@ static bool run(struct instance *instance, const struct command *command, bool u
 	int channel = def->channel && !undo ? open_channel(instance) : -1;
 	struct spawn_context context = {
 		.cgroup_fd = instance->cgroup_fd,
-		/* The log process cannot drain itself: what it has to say goes where our own messages go. */
-		.stdout_fd = instance->index == sv->log ? STDERR_FILENO : instance->log_write,
+		.stdout_fd = output_of(instance),
 		.channel_fd = channel,
 		.listen_fds = fds,
 		.listen_count = undo ? 0 : def->listen_count,
@@ -178,17 +204,21 @@ static bool run(struct instance *instance, const struct command *command, bool u
 		.config_dir = sv->source.directory,
 		.node = sv->config->self ? sv->config->self->name : "",
 		.run_dir = sv->run_dir,
-		.seccomp = instance->seccomp.filter ? &instance->seccomp : NULL,
+		.seccomp = instance->seccomp,
 		.self_fd = sv->self_fd,
+		.limit_nofile = &sv->nofile,
 	};
 	int rc = spawn(def, command, &context, &spawned);
+	bool again = rc < 0 && undo && is_shortage(errno);
 	if (rc < 0)
 		snprintf(instance->reason, sizeof(instance->reason), "cannot start a process: %s", strerror(errno));
 	if (channel >= 0)
 		close(channel);
 	if (rc < 0) {
 		loop_close(&sv->loop, &instance->channel);
-		return false;
+		/* What was done must be undone, even if not at once: a mount that stays is a filesystem left dirty. */
+		instance->undo_at_ms = again ? loop_now_ms() + UNDO_AGAIN_MS : 0;
+		return again;
 	}
 	instance->pid = spawned.pid;
 	instance->pidfd = spawned.pidfd;
@@ -220,6 +250,47 @@ bool instance_act(struct instance *instance, unsigned actions)
 	if (actions & LIFE_DO_UNDO)
 		return run(instance, &def->stop, true);
 	return true;
+}
+
+bool instance_undo_again(struct instance *instance)
+{
+	const struct life *life = &instance->supervisor->service[instance->index].life;
+
+	instance->undo_at_ms = 0;
+	/* No deadline any more: it is over. */
+	if (life->state != LIFE_UNDOING || (instance->policy.stop_timeout_ms && life->deadline_ms == 0))
+		return false;
+	return instance_act(instance, LIFE_DO_UNDO);
+}
+
+static bool has_socket(const struct service_def *def, const char *text)
+{
+	for (size_t i = 0; i < def->listen_count; i++)
+		if (strcmp(def->listen[i].text, text) == 0)
+			return true;
+	return false;
+}
+
+/* Some service that is up or may come up by itself has this socket. */
+static bool socket_has_server(const struct supervisor *sv, const char *text)
+{
+	for (size_t i = 0; i < sv->count; i++) {
+		const struct graph_service *s = &sv->service[i];
+		bool comes = s->wanted && s->conditions_hold && s->life.state != LIFE_FAILED &&
+			     s->life.state != LIFE_ENDED;
+		if ((comes || life_is_active(&s->life)) && has_socket(sv->instance[i].def, text))
+			return true;
+	}
+	return false;
+}
+
+void instance_close_sockets(struct instance *instance)
+{
+	const struct service_def *def = instance->def;
+
+	for (size_t i = 0; i < def->listen_count; i++)
+		if (!socket_has_server(instance->supervisor, def->listen[i].text))
+			listen_close(&instance->supervisor->sockets, &def->listen[i]);
 }
 
 static bool exit_is_success(const struct service_def *def, int code)
@@ -289,6 +360,10 @@ static void error_ready(struct watch *watch, uint32_t events)
 	if (rc < 0 && errno == EAGAIN)
 		return;
 	loop_close(&sv->loop, watch);
+	if (rc < 0) {
+		log_warn("%s: result of exec", def->name);
+		return;
+	}
 	if (rc > 0) {
 		spawn_error_text(def, instance->undoing ? &def->stop : &def->start, &error, instance->reason,
 				 sizeof(instance->reason));

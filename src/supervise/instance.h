@@ -15,6 +15,10 @@ enum life_event instance_exited(struct instance *instance, int status);
 bool instance_is_empty(struct instance *instance);
 /* A readiness probe is due (READY_TCP, READY_UNIX): true if it answered. Never blocks. */
 bool instance_probe(struct instance *instance);
+/* The stop command could not be started for want of a process, and it is time to try again: false if that is to be given up. */
+bool instance_undo_again(struct instance *instance);
+/* Nobody is going to serve its sockets soon: closes those that are no other service's, so that clients are refused at once. */
+void instance_close_sockets(struct instance *instance);
 int instance_signal(const struct instance *instance, int signal_number);
 
 #endif

@@ -29,7 +29,7 @@ void links_closed(struct supervisor *sv, struct instance *instance)
 
 /* ---- log ---- */
 
-static void log_link_send(struct instance *log, enum log_message_type type, const char *name, int fd)
+static void log_link_send(const struct instance *log, enum log_message_type type, const char *name, int fd)
 {
 	struct log_message message = { .magic = LOG_MESSAGE_MAGIC, .type = type };
 	union {
@@ -50,8 +50,11 @@ static void log_link_send(struct instance *log, enum log_message_type type, cons
 	rights->cmsg_type = SCM_RIGHTS;
 	rights->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-	if (sendmsg(log->channel.fd, &header, MSG_NOSIGNAL) < 0)
-		log_warn("hand the output of %s to the log process", *name ? name : "all services");
+	if (sendmsg(log->channel.fd, &header, MSG_NOSIGNAL) >= 0 || errno == EPIPE) /* EPIPE: its exit follows */
+		return;
+	/* A stream that it does not have, nobody drains. The next one gets them all anew. */
+	log_warn("hand the output of %s to the log process", *name ? name : "all services");
+	instance_signal(log, SIGKILL);
 }
 
 void log_link_add(struct supervisor *sv, const struct instance *instance)
@@ -80,7 +83,8 @@ void log_link_open(struct supervisor *sv, struct instance *log)
 
 	/* A start hands over every stream there is, at once: room for all of them. */
 	int room = 1 << 20;
-	setsockopt(log->channel.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	if (setsockopt(log->channel.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
+		setsockopt(log->channel.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	log->channel.ready = log_ready;
 	if (loop_add(&sv->loop, &log->channel, EPOLLIN) < 0)
 		log_warn("watch the log process");
@@ -109,7 +113,8 @@ static bool gossip_send(struct supervisor *sv, const struct gossip_message *mess
 
 	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) == (ssize_t)sizeof(*message))
 		return true;
-	if (errno != EPIPE) /* it has just ended; its exit follows */
+	/* EPIPE: it has just ended, and its exit follows. EAGAIN: it does not read; what it has to know is told again. */
+	if (errno != EPIPE && errno != EAGAIN)
 		log_warn("tell the gossip process");
 	return false;
 }
@@ -153,7 +158,7 @@ static void gossip_ready(struct watch *watch, uint32_t events)
 		loop_close(&sv->loop, watch); /* its exit follows */
 		return;
 	}
-	if (!gossip_message_valid(&message, (size_t)n, GOSSIP_FROM_PROCESS)) {
+	if (!sv->config->cluster || !gossip_message_valid(&message, (size_t)n, GOSSIP_FROM_PROCESS)) {
 		log_warnx("%s: sent an invalid message of %zd bytes: ended", gossip->def->name, n);
 		instance_signal(gossip, SIGKILL);
 		return;
@@ -190,6 +195,10 @@ void gossip_link_open(struct supervisor *sv, struct instance *gossip)
 		memcpy(message.node.role, node->role, sizeof(message.node.role));
 		memcpy(message.node.key, node->key, sizeof(message.node.key));
 		sent = gossip_send(sv, &message);
+	}
+	if (!sent) {
+		log_warnx("%s: could not be told who is in the cluster: ended", gossip->def->name);
+		instance_signal(gossip, SIGKILL);
 	}
 	sv->told_ready = false;
 	gossip_link_update(sv);

@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/base/utf8.h"
 
-#define DATAGRAM_BYTES 1024
+#define DATAGRAM_BYTES	4096
+#define COMPLAINT_EVERY_MS 1000
 
 static struct instance *sender_of(struct supervisor *sv, pid_t pid)
 {
@@ -26,14 +28,24 @@ static struct instance *sender_of(struct supervisor *sv, pid_t pid)
 	return NULL;
 }
 
-/* Only what a terminal can be shown. */
+/* Only what a terminal can be shown; a character that does not fit is left out whole. */
 static void set_status(struct instance *instance, const char *text)
 {
-	size_t n = 0;
+	size_t used = 0;
 
-	for (; text[n] && n < sizeof(instance->status) - 1; n++)
-		instance->status[n] = (unsigned char)text[n] < ' ' || text[n] == 0x7f ? '?' : text[n];
-	instance->status[n] = '\0';
+	while (*text) {
+		size_t length = utf8_length(text);
+		bool plain = length > 0 && !utf8_is_control(text);
+		if (used + (plain ? length : 1) >= sizeof(instance->status))
+			break;
+		if (plain)
+			memcpy(instance->status + used, text, length);
+		else
+			instance->status[used] = '?';
+		used += plain ? length : 1;
+		text += length ? length : 1;
+	}
+	instance->status[used] = '\0';
 }
 
 static void take_line(struct instance *instance, const char *line)
@@ -44,6 +56,25 @@ static void take_line(struct instance *instance, const char *line)
 	} else if (strncmp(line, "STATUS=", 7) == 0) {
 		set_status(instance, line + 7);
 	}
+}
+
+/* Anybody on this machine can send here: one complaint a second is enough to find out who. */
+static void refuse(const char *what, pid_t pid)
+{
+	static uint64_t next_ms;
+	static unsigned long long unsaid;
+	uint64_t now_ms = loop_now_ms();
+
+	if (now_ms < next_ms) {
+		unsaid++;
+		return;
+	}
+	next_ms = now_ms + COMPLAINT_EVERY_MS;
+	if (unsaid)
+		log_warnx("readiness message refused: process %d %s (and %llu more since)", (int)pid, what, unsaid);
+	else
+		log_warnx("readiness message refused: process %d %s", (int)pid, what);
+	unsaid = 0;
 }
 
 static void notify_ready(struct watch *watch, uint32_t events)
@@ -77,7 +108,11 @@ static void notify_ready(struct watch *watch, uint32_t events)
 		memcpy(&who, CMSG_DATA(c), sizeof(who));
 	struct instance *instance = sender_of(sv, who.pid);
 	if (!instance) {
-		log_warnx("readiness message refused: process %d is of no service", (int)who.pid);
+		refuse("is of no service", who.pid);
+		return;
+	}
+	if (header.msg_flags & MSG_TRUNC) {
+		refuse("sent more than fits", who.pid);
 		return;
 	}
 	text[n] = '\0';
@@ -91,7 +126,11 @@ int notify_open(struct supervisor *sv)
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	int yes = 1;
 
-	snprintf(sv->notify_path, sizeof(sv->notify_path), "%s/notify", sv->run_dir);
+	if ((size_t)snprintf(sv->notify_path, sizeof(sv->notify_path), "%s/notify", sv->run_dir) >=
+	    sizeof(sv->notify_path)) {
+		log_warnx("readiness socket: %s is too long a directory", sv->run_dir);
+		return -1;
+	}
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sv->notify_path);
 	unlink(sv->notify_path);
 	sv->notify = (struct watch){ .ready = notify_ready, .owner = sv };

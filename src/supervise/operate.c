@@ -15,14 +15,23 @@ static void want(struct supervisor *sv, uint16_t index, bool wanted)
 
 static void want_all_required(struct supervisor *sv, uint16_t index)
 {
-	/* Required services come from the same checked set: no cycles, so this ends. */
-	want(sv, index, true);
-	supervise_event(sv, index, LIFE_RESET);
+	bool marked[SERVICES_MAX] = { false };
+
+	marked[index] = true;
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->node[i].pool == (int)index)
-			supervise_event(sv, (uint16_t)i, LIFE_RESET);
-	for (size_t k = 0; k < sv->node[index].requires_count; k++)
-		want_all_required(sv, sv->node[index].requires[k]);
+		marked[i] |= sv->node[i].pool == (int)index;
+	/* Whatever a service requires stands before it: one way down meets them all, each once. */
+	for (size_t i = sv->count; i-- > 0;) {
+		if (!marked[i])
+			continue;
+		for (size_t k = 0; k < sv->node[i].requires_count; k++)
+			marked[sv->node[i].requires[k]] = true;
+		if (sv->node[i].is_pool)
+			for (size_t m = 0; m < i; m++)
+				marked[m] |= sv->node[m].pool == (int)i;
+		want(sv, (uint16_t)i, true);
+		supervise_event(sv, (uint16_t)i, LIFE_RESET);
+	}
 }
 
 int supervise_start(struct supervisor *sv, uint16_t index, char *why, size_t why_bytes)

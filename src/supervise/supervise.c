@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,8 @@
 #define SHUTDOWN_MS 60000
 /* After the kill, the kernel has this long to let go. */
 #define SHUTDOWN_LAST_MS 5000
+/* Six descriptors a service, and some of our own. */
+#define DESCRIPTORS (8 * SERVICES_MAX)
 
 static const struct cluster_address *lease(const struct supervisor *sv, const char *name)
 {
@@ -66,6 +70,49 @@ static void init_service(struct supervisor *sv, size_t i)
 	sv->service[i].life.since_ms = sv->started_ms;
 }
 
+/* One supervisor a run directory: a second one would take the first one's sockets away. */
+static int take_run_directory(struct supervisor *sv)
+{
+	char path[256];
+
+	if (mkdir(sv->run_dir, 0755) < 0 && errno != EEXIST) {
+		log_warn("make %s", sv->run_dir);
+		return -1;
+	}
+	if ((size_t)snprintf(path, sizeof(path), "%s/lock", sv->run_dir) >= sizeof(path)) {
+		log_warnx("--run=%s is too long", sv->run_dir);
+		return -1;
+	}
+	sv->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (sv->lock_fd < 0 || flock(sv->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+		if (sv->lock_fd >= 0 && errno == EWOULDBLOCK)
+			log_warnx("another supervisor runs with --run=%s", sv->run_dir);
+		else
+			log_warn("lock %s", path);
+		return -1;
+	}
+	return 0;
+}
+
+/* Room for our own descriptors; what the services get stays as it was. */
+static void raise_descriptors(struct supervisor *sv)
+{
+	if (getrlimit(RLIMIT_NOFILE, &sv->nofile) < 0) {
+		log_warn("limit of open files");
+		sv->nofile = (struct rlimit){ .rlim_cur = 1024, .rlim_max = 4096 };
+		return;
+	}
+	struct rlimit raised = sv->nofile;
+	if (raised.rlim_max < DESCRIPTORS)
+		raised.rlim_max = DESCRIPTORS;
+	raised.rlim_cur = raised.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		return;
+	raised.rlim_cur = raised.rlim_max = sv->nofile.rlim_max; /* not ours to raise: all that there is */
+	if (setrlimit(RLIMIT_NOFILE, &raised) < 0)
+		log_warn("limit of open files");
+}
+
 int supervise_init(struct supervisor *sv, struct config *config, const struct config_source *source,
 		   const char *run_dir)
 {
@@ -82,10 +129,9 @@ int supervise_init(struct supervisor *sv, struct config *config, const struct co
 		log_warn("open /proc/self/exe");
 		return -1;
 	}
-	if (mkdir(run_dir, 0755) < 0 && errno != EEXIST) {
-		log_warn("make %s", run_dir);
+	if (take_run_directory(sv) < 0)
 		return -1;
-	}
+	raise_descriptors(sv);
 	if (loop_init(&sv->loop) < 0) {
 		log_warn("epoll");
 		return -1;
@@ -151,6 +197,9 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 			if (sv->changed)
 				sv->changed(sv, index);
 		}
+		bool rests = life->state == LIFE_IDLE || life->state == LIFE_FAILED || life->state == LIFE_ENDED;
+		if (rests && instance->def->listen_count)
+			instance_close_sockets(instance);
 		if (acted)
 			return;
 		event = LIFE_EXIT_BAD; /* what should run could not even be started */
@@ -207,6 +256,12 @@ static void reap(struct supervisor *sv)
 	}
 }
 
+/* Of two times the first; 0: none. */
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
 /* Timers of lives and readiness probes; returns the next time one is due, 0: none. */
 static uint64_t run_timers(struct supervisor *sv)
 {
@@ -219,17 +274,16 @@ static uint64_t run_timers(struct supervisor *sv)
 			supervise_event(sv, (uint16_t)i, LIFE_TIMER);
 		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms && instance_probe(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
+		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms && !instance_undo_again(instance))
+			supervise_event(sv, (uint16_t)i, LIFE_EXIT_BAD);
 	}
 	supervise_settle(sv);
 	for (size_t i = 0; i < sv->count; i++) {
-		uint64_t due[2] = { sv->service[i].life.deadline_ms, sv->instance[i].probe_at_ms };
-		for (int k = 0; k < 2; k++)
-			if (due[k] && (!next_ms || due[k] < next_ms))
-				next_ms = due[k];
+		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
+		next_ms = earlier(next_ms, sv->instance[i].probe_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i].undo_at_ms);
 	}
-	if (sv->goal_deadline_ms && (!next_ms || sv->goal_deadline_ms < next_ms))
-		next_ms = sv->goal_deadline_ms;
-	return next_ms;
+	return earlier(earlier(next_ms, sv->goal_deadline_ms), sv->control_due_ms);
 }
 
 static bool all_stopped(const struct supervisor *sv)
@@ -268,6 +322,14 @@ void supervise_run(struct supervisor *sv)
 		loop_turn(&sv->loop, next_ms);
 		reap(sv);
 	}
+}
+
+void supervise_clean_up(struct supervisor *sv)
+{
+	for (size_t i = 0; sv->cgroups.fd >= 0 && i < sv->count; i++)
+		cgroup_remove(&sv->cgroups, sv->instance[i].def->name);
+	cgroup_tree_close(&sv->cgroups);
+	unlink(sv->notify_path);
 }
 
 void supervise_shutdown(struct supervisor *sv, enum goal goal)

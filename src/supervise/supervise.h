@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "src/config/config.h"
@@ -32,7 +33,7 @@ struct instance {
 	const struct service_def *def;
 	uint16_t index;
 	struct life_policy policy;
-	struct seccomp_program seccomp;
+	const struct seccomp_program *seccomp; /* NULL: no filter */
 
 	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be reused */
 	int pidfd;
@@ -44,6 +45,7 @@ struct instance {
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
 	uint64_t probe_at_ms;	 /* READY_TCP, READY_UNIX: next look; 0: none */
+	uint64_t undo_at_ms;	 /* no process for the stop command was to be had: next try; 0: none */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };
@@ -70,6 +72,9 @@ struct supervisor {
 	struct watch signals, notify, power_button;
 	char notify_path[108];
 	int self_fd; /* our own executable */
+	int lock_fd; /* of the run directory: it is ours */
+	int output_fd; /* our stderr as we got it: without a log process, the services' too */
+	struct rlimit nofile; /* as we got it: the services' */
 	struct cgroup_tree cgroups;
 	struct listen_table sockets;
 	uint64_t boot_id;
@@ -87,21 +92,27 @@ struct supervisor {
 	struct member member[CLUSTER_NODES_MAX];
 	struct gossip_progress gossip_progress;
 
-	/* The control socket's: told after every change of a service's state, and once all that followed from it is done. */
+	/*
+	 * The control socket's: told after every change of a service's state, and once all that followed from it is done; the latter at
+	 * control_due_ms (0: none) at the latest.
+	 */
 	void (*changed)(struct supervisor *supervisor, uint16_t index);
 	void (*settled)(struct supervisor *supervisor);
+	uint64_t control_due_ms;
 };
 
-/* Everything but starting: sockets, cgroups, filters, instances. -1 with a message printed. */
+/* Everything but starting: sockets, cgroups, filters, instances. -1 with a message printed: nothing can be supervised. */
 int supervise_init(struct supervisor *supervisor, struct config *config, const struct config_source *source,
 		   const char *run_dir);
 /* Runs until the goal is reached: everything stopped. */
 void supervise_run(struct supervisor *supervisor);
+/* After that, where something goes on after us: leaves no cgroup and no socket behind. */
+void supervise_clean_up(struct supervisor *supervisor);
 /* Takes and carries out every decision that the present state of things asks for. */
 void supervise_settle(struct supervisor *supervisor);
 /* One event for one service's life, and what it asks for. */
 void supervise_event(struct supervisor *supervisor, uint16_t index, enum life_event event);
-/* Stop everything in order, then reach `goal`. A second call can only make it more urgent or change what follows. */
+/* Stop everything in order, then reach `goal`. A second call changes what follows, never the deadline of the first. */
 void supervise_shutdown(struct supervisor *supervisor, enum goal goal);
 
 /*
