@@ -38,14 +38,14 @@ static void emit(int saved_errno, const char *fmt, va_list ap)
 		return;
 }
 
-#define EMIT(error)                                                                                \
-	do {                                                                                       \
-		int saved = errno;                                                                 \
-		va_list ap;                                                                        \
-		va_start(ap, fmt);                                                                 \
-		emit((error) ? saved : 0, fmt, ap);                                                \
-		va_end(ap);                                                                        \
-		errno = saved;                                                                     \
+#define EMIT(error)                                 \
+	do {                                        \
+		int saved = errno;                  \
+		va_list ap;                         \
+		va_start(ap, fmt);                  \
+		emit((error) ? saved : 0, fmt, ap); \
+		va_end(ap);                         \
+		errno = saved;                      \
 	} while (0)
 
 void log_info(const char *fmt, ...)

@@ -1,11 +1,12 @@
 /*
  * Messages of this program, one word for each way to fail.
  *
- * Every message is one line on stderr, "WHO: TEXT\n", written by a single write(2), so that lines of
- * several processes never mix. The log process stamps what it drains; nothing here reads a clock.
+ * Every message is one line on stderr, "WHO: TEXT\n", written by a single write(2), so that lines
+ * of several processes never mix. The log process stamps what it drains; nothing here reads a
+ * clock.
  *
- * log_warn and fatal append ": strerror(errno)"; the x forms do not. fatal and fatalx are for command line
- * and worker processes only: the supervising process never exits (see src/supervise/).
+ * log_warn and fatal append ": strerror(errno)"; the x forms do not. fatal and fatalx are for
+ * command line and worker processes only: the supervising process never exits (see src/supervise/).
  */
 #ifndef SUPERVISOR_BASE_LOG_H
 #define SUPERVISOR_BASE_LOG_H

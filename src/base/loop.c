@@ -15,7 +15,7 @@ int loop_init(struct loop *loop)
 
 static int control(struct loop *loop, int op, struct watch *watch, uint32_t events)
 {
-	struct epoll_event event = { .events = events, .data.ptr = watch };
+	struct epoll_event event = {.events = events, .data.ptr = watch};
 
 	return epoll_ctl(loop->epoll_fd, op, watch->fd, &event);
 }

@@ -11,8 +11,8 @@ size_t utf8_length(const char *text)
 		if ((b[i] & 0xC0) != 0x80)
 			return 0;
 	/* Longer than need be, surrogates, past U+10FFFF. */
-	if ((b[0] == 0xE0 && b[1] < 0xA0) || (b[0] == 0xED && b[1] > 0x9F) || (b[0] == 0xF0 && b[1] < 0x90) ||
-	    (b[0] == 0xF4 && b[1] > 0x8F))
+	if ((b[0] == 0xE0 && b[1] < 0xA0) || (b[0] == 0xED && b[1] > 0x9F) ||
+	    (b[0] == 0xF0 && b[1] < 0x90) || (b[0] == 0xF4 && b[1] > 0x8F))
 		return 0;
 	return length;
 }

@@ -39,12 +39,12 @@ static bool take_flag(const char *a, const char *allowed, struct client_options 
 	return true;
 }
 
-int client_options(int argc, char **argv, const char *allowed, int least, int most, const char *usage,
-		   struct client_options *o)
+int client_options(int argc, char **argv, const char *allowed, int least, int most,
+		   const char *usage, struct client_options *o)
 {
 	const char *run = getenv("SUPERVISOR_RUN");
 
-	*o = (struct client_options){ .run_dir = run && *run ? run : "/run/supervisor", .lines = -1 };
+	*o = (struct client_options){.run_dir = run && *run ? run : "/run/supervisor", .lines = -1};
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
 		if (strcmp(a, "--help") == 0) {
@@ -74,14 +74,15 @@ int client_options(int argc, char **argv, const char *allowed, int least, int mo
 
 static int connect_to(const struct client_options *options)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	if (fd < 0) {
 		log_warn("socket");
 		return -1;
 	}
-	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", options->run_dir);
+	int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control",
+			 options->run_dir);
 	if (n < 0 || (size_t)n >= sizeof(address.sun_path)) {
 		log_warnx("%s: too long for a socket's directory", options->run_dir);
 		close(fd);
@@ -89,7 +90,8 @@ static int connect_to(const struct client_options *options)
 	}
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
-			log_warnx("no supervisor runs here: %s: %s", address.sun_path, strerror(errno));
+			log_warnx("no supervisor runs here: %s: %s", address.sun_path,
+				  strerror(errno));
 		else
 			log_warn("connect to %s", address.sun_path);
 		close(fd);
@@ -99,8 +101,8 @@ static int connect_to(const struct client_options *options)
 }
 
 int client_call(const struct client_options *options, struct control_request *request,
-		void (*each)(void *owner, const struct control_record *record), void *owner, char *said,
-		size_t said_bytes)
+		void (*each)(void *owner, const struct control_record *record), void *owner,
+		char *said, size_t said_bytes)
 {
 	struct control_record record;
 	int fd = connect_to(options);
@@ -160,7 +162,8 @@ static bool colours(void)
 
 const char *client_colour(const char *state)
 {
-	static const char *const good[] = { "ready", "alive" }, *const bad[] = { "failed", "backoff", "dead" };
+	static const char *const good[] = {"ready", "alive"}, *const bad[] = {"failed", "backoff",
+									      "dead"};
 
 	if (!colours())
 		return "";

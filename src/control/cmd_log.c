@@ -38,7 +38,8 @@ static void copy(int fd)
 	fflush(stdout);
 }
 
-/* Places fd so that `lines` lines remain; returns how many of them are missing. Files are rotated early: they stay small. */
+/* Places fd so that `lines` lines remain; returns how many of them are missing. Files are rotated
+ * early: they stay small. */
 static long seek_lines(int fd, long lines)
 {
 	struct stat st;
@@ -67,7 +68,8 @@ static int follow(struct file *now, const char *run_dir, const char *name)
 	int notify = inotify_init1(IN_CLOEXEC);
 
 	snprintf(directory, sizeof(directory), "%s/log", run_dir);
-	if (notify < 0 || inotify_add_watch(notify, directory, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
+	if (notify < 0 ||
+	    inotify_add_watch(notify, directory, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0) {
 		log_warn("watch %s", directory);
 		return EXIT_NO;
 	}
@@ -75,7 +77,8 @@ static int follow(struct file *now, const char *run_dir, const char *name)
 		struct stat here, there;
 		copy(now->fd);
 		/* Rotated: the rest of the old file has just been copied. */
-		if (stat(now->path, &there) == 0 && fstat(now->fd, &here) == 0 && here.st_ino != there.st_ino) {
+		if (stat(now->path, &there) == 0 && fstat(now->fd, &here) == 0 &&
+		    here.st_ino != there.st_ino) {
 			close(now->fd);
 			if (!open_log(now, run_dir, name, ""))
 				return EXIT_NO;

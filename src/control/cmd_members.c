@@ -17,9 +17,10 @@ static void print_member(const struct control_member *m)
 		snprintf(rtt, sizeof(rtt), "%u.%ums", m->rtt_us / 1000, m->rtt_us % 1000 / 100);
 	if (m->services)
 		snprintf(services, sizeof(services), "%u/%u", m->services_ready, m->services);
-	printf("%-16s %-8s %-16s %s%-8s%s %-6s %8s %9s %8s%s\n", m->name, m->role, m->address, client_colour(m->state),
-	       m->state, client_colour_end(), m->ready ? "ready" : "-", client_duration(m->since_ms, since, sizeof(since)), services,
-	       rtt, m->self ? "  (this node)" : "");
+	printf("%-16s %-8s %-16s %s%-8s%s %-6s %8s %9s %8s%s\n", m->name, m->role, m->address,
+	       client_colour(m->state), m->state, client_colour_end(), m->ready ? "ready" : "-",
+	       client_duration(m->since_ms, since, sizeof(since)), services, rtt,
+	       m->self ? "  (this node)" : "");
 }
 
 static void json_member(struct printer *p, const struct control_member *m)
@@ -52,8 +53,8 @@ static void each(void *owner, const struct control_record *record)
 		return;
 	}
 	if (p->first)
-		printf("%-16s %-8s %-16s %-8s %-6s %8s %9s %8s\n", "NAME", "ROLE", "ADDRESS", "STATE", "READY", "SINCE",
-		       "SERVICES", "RTT");
+		printf("%-16s %-8s %-16s %-8s %-6s %8s %9s %8s\n", "NAME", "ROLE", "ADDRESS",
+		       "STATE", "READY", "SINCE", "SERVICES", "RTT");
 	p->first = false;
 	print_member(&record->member);
 }
@@ -61,8 +62,8 @@ static void each(void *owner, const struct control_record *record)
 int cmd_members(int argc, char **argv)
 {
 	struct client_options options;
-	struct control_request request = { .verb = CONTROL_MEMBERS };
-	struct printer printer = { .first = true };
+	struct control_request request = {.verb = CONTROL_MEMBERS};
+	struct printer printer = {.first = true};
 
 	if (client_options(argc, argv, "j", 0, 0, "members [--json]", &options) < 0)
 		return EXIT_USAGE;

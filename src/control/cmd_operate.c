@@ -18,10 +18,11 @@ static int set_name(struct control_request *request, const char *name)
 	return -1;
 }
 
-static int operate(int argc, char **argv, enum control_verb verb, const char *allowed, const char *usage)
+static int operate(int argc, char **argv, enum control_verb verb, const char *allowed,
+		   const char *usage)
 {
 	struct client_options options;
-	struct control_request request = { .verb = (uint16_t)verb };
+	struct control_request request = {.verb = (uint16_t)verb};
 	char said[CONTROL_TEXT_BYTES];
 
 	if (client_options(argc, argv, allowed, 1, 1, usage, &options) < 0)
@@ -60,8 +61,9 @@ static int signal_number(const char *text)
 		const char *name;
 		int number;
 	} known[] = {
-		{ "HUP", SIGHUP },   { "INT", SIGINT },	  { "QUIT", SIGQUIT }, { "ABRT", SIGABRT }, { "KILL", SIGKILL },
-		{ "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "TERM", SIGTERM }, { "STOP", SIGSTOP }, { "CONT", SIGCONT },
+		{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},
+		{"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM},
+		{"STOP", SIGSTOP}, {"CONT", SIGCONT},
 	};
 	char *rest;
 	long number = strtol(text, &rest, 10);
@@ -79,14 +81,15 @@ static int signal_number(const char *text)
 int cmd_kill(int argc, char **argv)
 {
 	struct client_options options;
-	struct control_request request = { .verb = CONTROL_KILL, .number = SIGTERM };
+	struct control_request request = {.verb = CONTROL_KILL, .number = SIGTERM};
 
 	if (client_options(argc, argv, "", 1, 2, "kill NAME [SIGNAL]", &options) < 0)
 		return EXIT_USAGE;
 	if (options.arguments == 2)
 		request.number = signal_number(options.argument[1]);
 	if (request.number == 0) {
-		log_warnx("unknown signal %s; expected a name as TERM or KILL, or a number", options.argument[1]);
+		log_warnx("unknown signal %s; expected a name as TERM or KILL, or a number",
+			  options.argument[1]);
 		return EXIT_USAGE;
 	}
 	if (set_name(&request, options.argument[0]) < 0)
@@ -97,7 +100,7 @@ int cmd_kill(int argc, char **argv)
 static int shut_down(int argc, char **argv, enum control_shutdown how)
 {
 	struct client_options options;
-	struct control_request request = { .verb = CONTROL_SHUTDOWN, .number = how };
+	struct control_request request = {.verb = CONTROL_SHUTDOWN, .number = how};
 
 	if (client_options(argc, argv, "", 0, 0, argv[0], &options) < 0)
 		return EXIT_USAGE;

@@ -9,9 +9,11 @@ bool control_request_valid(const void *data, size_t bytes)
 	if (bytes != sizeof(request))
 		return false;
 	memcpy(&request, data, sizeof(request));
-	if (request.verb == CONTROL_SHUTDOWN && (request.number < CONTROL_POWEROFF || request.number > CONTROL_HALT))
+	if (request.verb == CONTROL_SHUTDOWN &&
+	    (request.number < CONTROL_POWEROFF || request.number > CONTROL_HALT))
 		return false;
-	return request.magic == CONTROL_MAGIC && request.verb > 0 && request.verb < CONTROL_VERBS_END &&
+	return request.magic == CONTROL_MAGIC && request.verb > 0 &&
+	       request.verb < CONTROL_VERBS_END &&
 	       (request.flags & ~(CONTROL_FORCE | CONTROL_NO_WAIT)) == 0 &&
 	       memchr(request.name, '\0', sizeof(request.name)) != NULL;
 }

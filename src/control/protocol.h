@@ -1,7 +1,8 @@
 /*
- * Between the command line and the supervising process: a Unix socket, SOCK_SEQPACKET, RUN/control, mode 0600.
- * One request, then any number of records, then one END; fixed sizes, native byte order: both ends are the same executable.
- * The supervising process only hands out what it knows; tables and JSON are made by the command line.
+ * Between the command line and the supervising process: a Unix socket, SOCK_SEQPACKET, RUN/control,
+ * mode 0600. One request, then any number of records, then one END; fixed sizes, native byte order:
+ * both ends are the same executable. The supervising process only hands out what it knows; tables
+ * and JSON are made by the command line.
  */
 #ifndef SUPERVISOR_CONTROL_PROTOCOL_H
 #define SUPERVISOR_CONTROL_PROTOCOL_H
@@ -13,7 +14,7 @@
 #include "src/config/cluster.h"
 #include "src/config/service.h"
 
-#define CONTROL_MAGIC 0x63746c31u /* "ctl1": changes with the layout below */
+#define CONTROL_MAGIC	   0x63746c31u /* "ctl1": changes with the layout below */
 #define CONTROL_TEXT_BYTES 280
 
 enum control_verb {
@@ -22,7 +23,7 @@ enum control_verb {
 	CONTROL_START,
 	CONTROL_STOP,
 	CONTROL_RESTART,
-	CONTROL_KILL,	 /* number: the signal, to all processes of the service */
+	CONTROL_KILL,	  /* number: the signal, to all processes of the service */
 	CONTROL_SHUTDOWN, /* number: enum control_shutdown */
 	CONTROL_VERBS_END,
 };
@@ -40,7 +41,12 @@ struct control_request {
 	char name[SERVICE_NAME_BYTES];
 };
 
-enum control_type { CONTROL_NODE_RECORD = 1, CONTROL_SERVICE_RECORD, CONTROL_MEMBER_RECORD, CONTROL_END };
+enum control_type {
+	CONTROL_NODE_RECORD = 1,
+	CONTROL_SERVICE_RECORD,
+	CONTROL_MEMBER_RECORD,
+	CONTROL_END
+};
 
 struct control_node {
 	char name[NAME_BYTES]; /* "" without a cluster */
@@ -48,7 +54,7 @@ struct control_node {
 	uint8_t ready; /* all that is wanted here is up */
 	uint8_t stopping;
 	uint16_t services, services_ready, services_failed;
-	uint64_t up_ms; /* since the supervising process began */
+	uint64_t up_ms;	  /* since the supervising process began */
 	uint64_t boot_ms; /* from then until all was ready for the first time; 0: not yet */
 };
 
@@ -57,10 +63,10 @@ struct control_service {
 	char state[16]; /* "ready", "waiting", … */
 	uint8_t wanted;
 	uint8_t running;
-	int32_t pid; /* 0: none */
-	uint32_t starts; /* ever */
-	uint32_t failures; /* in a row */
-	uint64_t since_ms; /* in this state for so long */
+	int32_t pid;		      /* 0: none */
+	uint32_t starts;	      /* ever */
+	uint32_t failures;	      /* in a row */
+	uint64_t since_ms;	      /* in this state for so long */
 	char why[CONTROL_TEXT_BYTES]; /* what it waits for, how it ended, what it says of itself */
 };
 
@@ -78,7 +84,7 @@ struct control_member {
 };
 
 struct control_end {
-	int32_t code; /* exit code for the command line */
+	int32_t code;		       /* exit code for the command line */
 	char text[CONTROL_TEXT_BYTES]; /* "" or one line */
 };
 
@@ -94,7 +100,8 @@ struct control_record {
 	};
 };
 
-/* A request as received: right size, magic, verb, NUL-terminated name, known flags and way of shutting down. */
+/* A request as received: right size, magic, verb, NUL-terminated name, known flags and way of
+ * shutting down. */
 bool control_request_valid(const void *data, size_t bytes);
 
 #endif

@@ -61,13 +61,15 @@ static bool reply(struct client *client, enum control_type type, struct control_
 {
 	record->magic = CONTROL_MAGIC;
 	record->type = (uint16_t)type;
-	return send(client->watch.fd, record, sizeof(*record), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(*record);
+	return send(client->watch.fd, record, sizeof(*record), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+	       (ssize_t)sizeof(*record);
 }
 
-/* The one record of most answers: it fits into the empty buffer of a socket that nothing was sent on. */
+/* The one record of most answers: it fits into the empty buffer of a socket that nothing was sent
+ * on. */
 static void end(struct client *client, int code, const char *text)
 {
-	struct control_record record = { .end.code = code };
+	struct control_record record = {.end.code = code};
 
 	snprintf(record.end.text, sizeof(record.end.text), "%s", text);
 	reply(client, CONTROL_END, &record);
@@ -75,8 +77,8 @@ static void end(struct client *client, int code, const char *text)
 }
 
 /*
- * Sends as much of a long answer as the client's socket takes; the rest follows as the client reads. One that never does costs its
- * place in the table, no more.
+ * Sends as much of a long answer as the client's socket takes; the rest follows as the client
+ * reads. One that never does costs its place in the table, no more.
  */
 static void send_more(struct client *client)
 {
@@ -99,7 +101,8 @@ static void send_more(struct client *client)
 	drop(client);
 }
 
-static void send_records(struct client *client, void (*fill)(struct control_record *record, size_t number), size_t first,
+static void send_records(struct client *client,
+			 void (*fill)(struct control_record *record, size_t number), size_t first,
 			 size_t last)
 {
 	client->fill = fill;
@@ -143,7 +146,8 @@ static void fill_node(struct control_record *record)
 
 	record->type = CONTROL_NODE_RECORD;
 	bool all = supervise_all_ready(sv, &ready, &failed);
-	snprintf(out->name, sizeof(out->name), "%s", sv->config->self ? sv->config->self->name : "");
+	snprintf(out->name, sizeof(out->name), "%s",
+		 sv->config->self ? sv->config->self->name : "");
 	snprintf(out->profile, sizeof(out->profile), "%s", sv->config->profile);
 	out->ready = all && sv->goal == GOAL_RUN;
 	out->stopping = sv->goal != GOAL_RUN;
@@ -220,7 +224,8 @@ static void members(struct client *client)
 
 static bool has_given_up(const struct graph_service *s)
 {
-	return s->life.state == LIFE_FAILED || s->life.state == LIFE_ENDED || s->life.state == LIFE_BACKOFF;
+	return s->life.state == LIFE_FAILED || s->life.state == LIFE_ENDED ||
+	       s->life.state == LIFE_BACKOFF;
 }
 
 /* Of a pool without a ready member: one that may yet be, -1: none. */
@@ -264,11 +269,13 @@ static int progress(const struct client *client)
 
 	if (client->request.verb == CONTROL_STOP) {
 		for (size_t i = 0; i < sv->count; i++)
-			if (sv->node[i].pool == (int)client->index && life_is_active(&sv->service[i].life))
+			if (sv->node[i].pool == (int)client->index &&
+			    life_is_active(&sv->service[i].life))
 				return 0;
 		return life_is_active(&s->life) ? 0 : 1;
 	}
-	bool new = client->request.verb != CONTROL_RESTART || s->life.starts != client->starts_before ||
+	bool new = client->request.verb != CONTROL_RESTART ||
+		   s->life.starts != client->starts_before ||
 		   sv->instance[client->index].policy.runs_nothing;
 	if (s->life.state == LIFE_READY && new)
 		return 1;
@@ -285,8 +292,8 @@ static void answer_if_done(struct client *client)
 	if (got == 0)
 		return;
 	supervise_why(sv, client->index, why, sizeof(why));
-	snprintf(text, sizeof(text), "%s: %s%s%s", sv->instance[client->index].def->name, state_word(s),
-		 why[0] ? ": " : "", why);
+	snprintf(text, sizeof(text), "%s: %s%s%s", sv->instance[client->index].def->name,
+		 state_word(s), why[0] ? ": " : "", why);
 	end(client, got == 1 ? 0 : 1, text);
 }
 
@@ -295,9 +302,11 @@ static void changed(struct supervisor *sv, uint16_t index)
 	unsigned ready, failed;
 
 	(void)index;
-	if (server.first_ready_ms == 0 && sv->goal == GOAL_RUN && supervise_all_ready(sv, &ready, &failed)) {
+	if (server.first_ready_ms == 0 && sv->goal == GOAL_RUN &&
+	    supervise_all_ready(sv, &ready, &failed)) {
 		server.first_ready_ms = loop_now_ms() - sv->started_ms;
-		log_info("all services ready after %llu ms", (unsigned long long)server.first_ready_ms);
+		log_info("all services ready after %llu ms",
+			 (unsigned long long)server.first_ready_ms);
 	}
 }
 
@@ -366,7 +375,8 @@ static int signal_service(const struct instance *instance, int number)
 }
 
 /* A pool stands for its members. */
-static void send_signal(struct client *client, const struct control_request *request, uint16_t index)
+static void send_signal(struct client *client, const struct control_request *request,
+			uint16_t index)
 {
 	const struct supervisor *sv = server.supervisor;
 	const char *name = sv->instance[index].def->name;
@@ -400,7 +410,9 @@ static void shut_down(struct client *client, const struct control_request *reque
 			 : request->number == CONTROL_HALT ? GOAL_HALT
 							   : GOAL_POWEROFF;
 
-	log_info("asked to %s", goal == GOAL_REBOOT ? "reboot" : goal == GOAL_HALT ? "halt" : "power off");
+	log_info("asked to %s", goal == GOAL_REBOOT ? "reboot"
+				: goal == GOAL_HALT ? "halt"
+						    : "power off");
 	end(client, 0, "");
 	supervise_shutdown(sv, sv->machine ? goal : GOAL_EXIT);
 }
@@ -409,13 +421,14 @@ static void serve(struct client *client, const struct control_request *request)
 {
 	struct supervisor *sv = server.supervisor;
 	int index = request->name[0] ? config_find(sv->config, request->name) : -1;
-	bool needs_service = request->verb != CONTROL_MEMBERS && request->verb != CONTROL_SHUTDOWN &&
+	bool needs_service = request->verb != CONTROL_MEMBERS &&
+			     request->verb != CONTROL_SHUTDOWN &&
 			     !(request->verb == CONTROL_STATUS && !request->name[0]);
 
 	if (needs_service && index < 0) {
 		char text[CONTROL_TEXT_BYTES];
-		snprintf(text, sizeof(text), "no service called \"%s\" in profile %s", request->name,
-			 sv->config->profile);
+		snprintf(text, sizeof(text), "no service called \"%s\" in profile %s",
+			 request->name, sv->config->profile);
 		end(client, 1, text);
 		return;
 	}
@@ -454,12 +467,15 @@ static void client_ready(struct watch *watch, uint32_t events)
 	if (n <= 0 || client->waiting)
 		drop(client);
 	else if (!control_request_valid(&request, (size_t)n))
-		end(client, 2, "request not understood: is the command of the same version as the supervisor?");
+		end(client, 2,
+		    "request not understood: is the command of the same version as the "
+		    "supervisor?");
 	else
 		serve(client, &request);
 }
 
-/* A free place; if there is none, that of whoever has kept his longest without waiting for a service. */
+/* A free place; if there is none, that of whoever has kept his longest without waiting for a
+ * service. */
 static struct client *find_place(void)
 {
 	struct client *oldest = NULL;
@@ -512,26 +528,31 @@ static void accept_ready(struct watch *watch, uint32_t events)
 
 int control_open(struct supervisor *sv)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 
 	server.supervisor = sv;
 	server.reserve_fd = -1;
 	open_reserve();
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
-		server.client[i].watch = (struct watch){ .fd = -1, .ready = client_ready, .owner = &server.client[i] };
+		server.client[i].watch =
+			(struct watch){.fd = -1, .ready = client_ready, .owner = &server.client[i]};
 	char path[sizeof(address.sun_path)];
-	if ((size_t)snprintf(path, sizeof(path), "%s/control", sv->run_dir) >= sizeof(path) - sizeof(".new")) {
+	if ((size_t)snprintf(path, sizeof(path), "%s/control", sv->run_dir) >=
+	    sizeof(path) - sizeof(".new")) {
 		log_warnx("control socket: %s is too long a directory", sv->run_dir);
 		return -1;
 	}
 	/* It gets its name when it listens: whoever finds it there gets through. */
-	snprintf(address.sun_path, sizeof(address.sun_path), "%.*s.new", (int)(sizeof(path) - sizeof(".new")), path);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%.*s.new",
+		 (int)(sizeof(path) - sizeof(".new")), path);
 	unlink(address.sun_path);
-	server.listener = (struct watch){ .ready = accept_ready };
+	server.listener = (struct watch){.ready = accept_ready};
 	server.listener.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (server.listener.fd < 0 || bind(server.listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	if (server.listener.fd < 0 ||
+	    bind(server.listener.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    chmod(address.sun_path, 0600) < 0 || listen(server.listener.fd, 128) < 0 ||
-	    rename(address.sun_path, path) < 0 || loop_add(&sv->loop, &server.listener, EPOLLIN) < 0) {
+	    rename(address.sun_path, path) < 0 ||
+	    loop_add(&sv->loop, &server.listener, EPOLLIN) < 0) {
 		log_warn("control socket %s", path);
 		return -1;
 	}

@@ -1,6 +1,6 @@
 /*
- * The log process: drains the output of all services into files. Own user, no capability, empty root: the directory and the pipes come as
- * descriptors over the channel (message.h).
+ * The log process: drains the output of all services into files. Own user, no capability, empty
+ * root: the directory and the pipes come as descriptors over the channel (message.h).
  */
 #include "src/log/log_process.h"
 
@@ -30,7 +30,7 @@ static bool receive(struct log_message *message, int *fd)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec part = { .iov_base = message, .iov_len = sizeof(*message) };
+	struct iovec part = {.iov_base = message, .iov_len = sizeof(*message)};
 	struct msghdr header = {
 		.msg_iov = &part,
 		.msg_iovlen = 1,
@@ -57,7 +57,7 @@ static bool receive(struct log_message *message, int *fd)
 static bool add_stream(const char *name, int fd)
 {
 	struct store_stream *s = &stream[stream_count];
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
 
 	if (stream_count == SERVICES_MAX || directory_fd < 0 || !store_name_valid(name)) {
 		log_warnx("stream \"%s\" refused", name);
@@ -96,15 +96,17 @@ static void ask_to_stop(int signal_number)
 	stop_asked = 1;
 }
 
-/* SIGTERM comes through only while epoll_pwait waits: never between looking at the flag and waiting. */
+/* SIGTERM comes through only while epoll_pwait waits: never between looking at the flag and
+ * waiting. */
 static void catch_stop(sigset_t *while_waiting)
 {
-	struct sigaction action = { .sa_handler = ask_to_stop };
+	struct sigaction action = {.sa_handler = ask_to_stop};
 	sigset_t blocked;
 
 	sigemptyset(&blocked);
 	sigaddset(&blocked, SIGTERM);
-	if (sigaction(SIGTERM, &action, NULL) < 0 || sigprocmask(SIG_BLOCK, &blocked, while_waiting) < 0)
+	if (sigaction(SIGTERM, &action, NULL) < 0 ||
+	    sigprocmask(SIG_BLOCK, &blocked, while_waiting) < 0)
 		fatal("signals");
 	sigdelset(while_waiting, SIGTERM);
 }
@@ -119,7 +121,7 @@ static void drain_all(void)
 
 int log_worker(int argc, char **argv)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
 	sigset_t while_waiting;
 
 	(void)argc;

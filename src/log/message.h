@@ -1,6 +1,7 @@
 /*
- * Messages from the supervising process to the log process, over its channel (SOCK_SEQPACKET, fd 3). Each carries exactly one descriptor
- * (SCM_RIGHTS). Both ends are the same executable: native byte order.
+ * Messages from the supervising process to the log process, over its channel (SOCK_SEQPACKET, fd
+ * 3). Each carries exactly one descriptor (SCM_RIGHTS). Both ends are the same executable: native
+ * byte order.
  */
 #ifndef SUPERVISOR_LOG_MESSAGE_H
 #define SUPERVISOR_LOG_MESSAGE_H

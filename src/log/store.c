@@ -30,7 +30,8 @@ int store_open(struct store_stream *stream, int directory_fd, const char *name)
 	struct stat st;
 
 	file_name(path, sizeof(path), name, "");
-	int fd = openat(directory_fd, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644);
+	int fd = openat(directory_fd, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+			0644);
 	if (fd < 0)
 		return -1;
 	stream->file_fd = fd;
@@ -43,7 +44,7 @@ int store_open(struct store_stream *stream, int directory_fd, const char *name)
 static void rotate(struct store_stream *stream, int directory_fd)
 {
 	char now[SERVICE_NAME_BYTES + 8], before[SERVICE_NAME_BYTES + 8];
-	struct store_stream fresh = { .file_fd = -1 };
+	struct store_stream fresh = {.file_fd = -1};
 
 	file_name(now, sizeof(now), stream->name, "");
 	file_name(before, sizeof(before), stream->name, ".1");
@@ -56,7 +57,8 @@ static void rotate(struct store_stream *stream, int directory_fd)
 	stream->file_bytes = 0;
 }
 
-/* Days since 1970-01-01 to a date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days. */
+/* Days since 1970-01-01 to a date: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+ * civil_from_days. */
 static void civil(int64_t days, int *year, unsigned *month, unsigned *day)
 {
 	days += 719468;
@@ -79,8 +81,8 @@ void store_stamp(char *text, size_t bytes, const struct timespec *now)
 
 	/* Not gmtime(3): it may want files of the time zone, and the log process has none. */
 	civil(now->tv_sec / 86400, &year, &month, &day);
-	snprintf(text, bytes, "%04d-%02u-%02uT%02u:%02u:%02u.%03uZ ", year % 10000, month, day, s / 3600, s / 60 % 60,
-		 s % 60, (unsigned)(now->tv_nsec / 1000000));
+	snprintf(text, bytes, "%04d-%02u-%02uT%02u:%02u:%02u.%03uZ ", year % 10000, month, day,
+		 s / 3600, s / 60 % 60, s % 60, (unsigned)(now->tv_nsec / 1000000));
 }
 
 static void write_line(struct store_stream *stream, int directory_fd, const struct timespec *now)
@@ -89,9 +91,9 @@ static void write_line(struct store_stream *stream, int directory_fd, const stru
 
 	store_stamp(stamp, sizeof(stamp), now);
 	struct iovec part[3] = {
-		{ .iov_base = stamp, .iov_len = STAMP_BYTES },
-		{ .iov_base = stream->line, .iov_len = stream->held },
-		{ .iov_base = (void *)(uintptr_t) "\n", .iov_len = 1 },
+		{.iov_base = stamp, .iov_len = STAMP_BYTES},
+		{.iov_base = stream->line, .iov_len = stream->held},
+		{.iov_base = (void *)(uintptr_t) "\n", .iov_len = 1},
 	};
 	ssize_t n = writev(stream->file_fd, part, 3);
 	stream->held = 0;

@@ -1,6 +1,7 @@
 /*
- * What the log process keeps of each stream: files NAME.log and NAME.log.1 in one directory, whole lines, each stamped
- * "2026-01-31T12:34:56.789Z ". A file that has grown over STORE_FILE_BYTES becomes NAME.log.1: at most twice that is kept a service.
+ * What the log process keeps of each stream: files NAME.log and NAME.log.1 in one directory, whole
+ * lines, each stamped "2026-01-31T12:34:56.789Z ". A file that has grown over STORE_FILE_BYTES
+ * becomes NAME.log.1: at most twice that is kept a service.
  */
 #ifndef SUPERVISOR_LOG_STORE_H
 #define SUPERVISOR_LOG_STORE_H
@@ -26,11 +27,14 @@ struct store_stream {
 
 /* Opens NAME.log in the directory, at its end. -1 with errno. */
 int store_open(struct store_stream *stream, int directory_fd, const char *name);
-/* Takes bytes of the stream, writes the lines that they complete. A full disk loses lines, never blocks. */
-void store_take(struct store_stream *stream, int directory_fd, const char *data, size_t bytes, const struct timespec *now);
+/* Takes bytes of the stream, writes the lines that they complete. A full disk loses lines, never
+ * blocks. */
+void store_take(struct store_stream *stream, int directory_fd, const char *data, size_t bytes,
+		const struct timespec *now);
 /* A name that is safe as a file's. */
 bool store_name_valid(const char *name);
-/* UTC, proleptic Gregorian calendar; writes exactly 25 bytes and a NUL: "2026-01-31T12:34:56.789Z ". */
+/* UTC, proleptic Gregorian calendar; writes exactly 25 bytes and a NUL: "2026-01-31T12:34:56.789Z
+ * ". */
 void store_stamp(char *text, size_t bytes, const struct timespec *now);
 
 #endif

@@ -47,7 +47,8 @@ bool machine_is_ours(void)
 	return st.st_ino == FIRST_PID_NAMESPACE;
 }
 
-/* The kernel opens /dev/console for us only if the image has that node; after devtmpfs it is certain. */
+/* The kernel opens /dev/console for us only if the image has that node; after devtmpfs it is
+ * certain. */
 static void open_console(void)
 {
 	int fd = open("/dev/console", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
@@ -67,10 +68,10 @@ void machine_mount_early(void)
 	static const struct {
 		const char *name, *to;
 	} link[] = {
-		{ "/dev/fd", "/proc/self/fd" },
-		{ "/dev/stdin", "/proc/self/fd/0" },
-		{ "/dev/stdout", "/proc/self/fd/1" },
-		{ "/dev/stderr", "/proc/self/fd/2" },
+		{"/dev/fd", "/proc/self/fd"},
+		{"/dev/stdin", "/proc/self/fd/0"},
+		{"/dev/stdout", "/proc/self/fd/1"},
+		{"/dev/stderr", "/proc/self/fd/2"},
 	};
 
 	mount_one("devtmpfs", "/dev", MS_NOSUID, "mode=0755");
@@ -136,7 +137,8 @@ static int unpack(void *owner, const char *name, const char *data, size_t bytes)
 	}
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	/* Before the contents: the image may hold a file of that name that all may read. */
-	if (fd < 0 || fchmod(fd, secret ? 0600 : 0644) < 0 || write(fd, data, bytes) != (ssize_t)bytes)
+	if (fd < 0 || fchmod(fd, secret ? 0600 : 0644) < 0 ||
+	    write(fd, data, bytes) != (ssize_t)bytes)
 		log_warn("config disk: write %s", path);
 	if (fd >= 0)
 		close(fd);
@@ -185,7 +187,7 @@ void machine_apply_sysctls(const struct sysctl_def *sysctl, size_t count)
 /* sync(2) may hang behind a dead disk: a child calls it, and is left behind after a while. */
 static void sync_with_deadline(void)
 {
-	struct timespec wait = { .tv_sec = SYNC_SECONDS };
+	struct timespec wait = {.tv_sec = SYNC_SECONDS};
 	sigset_t child;
 	pid_t pid = fork();
 
@@ -215,7 +217,9 @@ void machine_finish(enum machine_end end)
 
 	kill(-1, SIGKILL);
 	sync_with_deadline();
-	log_info("%s", end == MACHINE_POWEROFF ? "power off" : end == MACHINE_REBOOT ? "reboot" : "halt");
+	log_info("%s", end == MACHINE_POWEROFF ? "power off"
+		       : end == MACHINE_REBOOT ? "reboot"
+					       : "halt");
 	reboot((int)how[end]);
 	log_warn("reboot(2)");
 	for (;;)

@@ -35,18 +35,19 @@ static void button_ready(struct watch *watch, uint32_t events)
 
 static bool has_power_key(int fd)
 {
-	unsigned char keys[KEY_MAX / 8 + 1] = { 0 };
+	unsigned char keys[KEY_MAX / 8 + 1] = {0};
 
 	/* The call itself: C libraries differ about the type of ioctl's request. */
 	return syscall(SYS_ioctl, fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) >= 0 &&
 	       keys[KEY_POWER / 8] & (1 << (KEY_POWER % 8));
 }
 
-void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner), void *owner)
+void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner),
+		       void *owner)
 {
 	on_press = pressed;
 	watching = loop;
-	*watch = (struct watch){ .fd = -1, .ready = button_ready, .owner = owner };
+	*watch = (struct watch){.fd = -1, .ready = button_ready, .owner = owner};
 	for (int i = 0; i < DEVICES_MAX; i++) {
 		char path[64];
 		snprintf(path, sizeof(path), "/dev/input/event%d", i);

@@ -5,6 +5,7 @@
 #include "src/base/loop.h"
 
 /* Watches the first such device; calls pressed(owner). A machine without one is no error. */
-void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner), void *owner);
+void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner),
+		       void *owner);
 
 #endif

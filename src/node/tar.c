@@ -40,25 +40,28 @@ static bool name_is_safe(const char *name)
 		if (*part == '/')
 			part++;
 		size_t length = strcspn(part, "/");
-		if (length == 0 || (length == 1 && part[0] == '.') || (length == 2 && memcmp(part, "..", 2) == 0))
+		if (length == 0 || (length == 1 && part[0] == '.') ||
+		    (length == 2 && memcmp(part, "..", 2) == 0))
 			return false;
 	}
 	return true;
 }
 
 const char *tar_each(const char *archive, size_t bytes,
-		     int (*each)(void *owner, const char *name, const char *data, size_t bytes), void *owner)
+		     int (*each)(void *owner, const char *name, const char *data, size_t bytes),
+		     void *owner)
 {
 	size_t at = 0;
 
 	while (bytes - at >= BLOCK) {
 		const char *header = archive + at;
-		char name[TAR_NAME_BYTES + 1] = { 0 };
+		char name[TAR_NAME_BYTES + 1] = {0};
 		uint64_t size;
 
 		if (header[NAME] == '\0')
 			return NULL; /* the end: blocks of zeros */
-		if (memcmp(header + MAGIC, "ustar", 5) != 0 || !checksum_fits((const unsigned char *)header))
+		if (memcmp(header + MAGIC, "ustar", 5) != 0 ||
+		    !checksum_fits((const unsigned char *)header))
 			return at ? "broken header" : "is not a tar archive";
 		if (!octal(header + SIZE, 12, &size) || size > bytes - at - BLOCK)
 			return "a file reaches past the end";
@@ -66,7 +69,8 @@ const char *tar_each(const char *archive, size_t bytes,
 		char type = header[TYPE];
 		if (type == '0' || type == '\0') {
 			const char *relative = strncmp(name, "./", 2) == 0 ? name + 2 : name;
-			if (header[PREFIX] != '\0' || name[TAR_NAME_BYTES - 1] != '\0' || !name_is_safe(relative))
+			if (header[PREFIX] != '\0' || name[TAR_NAME_BYTES - 1] != '\0' ||
+			    !name_is_safe(relative))
 				return "a file name that is too long or leads elsewhere";
 			if (each(owner, relative, header + BLOCK, (size_t)size))
 				return NULL;

@@ -1,6 +1,6 @@
 /*
- * The services' system call filters, each list of words compiled once: the members of a pool, and services that say the same, share one
- * program. They are kept as long as the process lives.
+ * The services' system call filters, each list of words compiled once: the members of a pool, and
+ * services that say the same, share one program. They are kept as long as the process lives.
  */
 #ifndef SUPERVISOR_SUPERVISE_FILTERS_H
 #define SUPERVISOR_SUPERVISE_FILTERS_H
@@ -9,8 +9,10 @@
 
 #include "src/process/seccomp.h"
 
-/* The program of these words, one at least. NULL with a one-line text in `error`. The program stays ours. */
-const struct seccomp_program *filter_get(const struct words *words, char *error, size_t error_bytes);
+/* The program of these words, one at least. NULL with a one-line text in `error`. The program stays
+ * ours. */
+const struct seccomp_program *filter_get(const struct words *words, char *error,
+					 size_t error_bytes);
 /* As config_source.filter_good wants it. */
 bool filter_good(const struct words *words, char *error, size_t error_bytes);
 

@@ -22,33 +22,36 @@
 static void error_ready(struct watch *watch, uint32_t events);
 static void populated_ready(struct watch *watch, uint32_t events);
 
-int instance_init(struct instance *instance, struct supervisor *supervisor, const struct service_def *def,
-		  uint16_t index)
+int instance_init(struct instance *instance, struct supervisor *supervisor,
+		  const struct service_def *def, uint16_t index)
 {
 	*instance = (struct instance){
 		.supervisor = supervisor,
 		.def = def,
 		.index = index,
 		.pidfd = -1,
-		.error = { .fd = -1, .ready = error_ready, .owner = instance },
-		.populated = { .fd = -1, .ready = populated_ready, .owner = instance },
-		.channel = { .fd = -1, .owner = instance },
+		.error = {.fd = -1, .ready = error_ready, .owner = instance},
+		.populated = {.fd = -1, .ready = populated_ready, .owner = instance},
+		.channel = {.fd = -1, .owner = instance},
 		.cgroup_fd = -1,
 		.log_read = -1,
 		.log_write = -1,
-		.policy = {
-			.oneshot = def->kind == SERVICE_ONESHOT,
-			.runs_nothing = def->kind == SERVICE_GROUP || def->kind == SERVICE_POOL,
-			.has_undo = def->stop.argv.count > 0,
-			.restart = def->restart == RESTART_ALWAYS     ? LIFE_RESTART_ALWAYS
-				   : def->restart == RESTART_ON_FAILURE ? LIFE_RESTART_ON_FAILURE
-									: LIFE_RESTART_NEVER,
-			.start_timeout_ms = def->start_timeout_ms,
-			.stop_timeout_ms = def->stop_timeout_ms,
-			.delay_ms = def->restart_delay_ms,
-			.delay_max_ms = def->restart_delay_max_ms,
-			.healthy_after_ms = def->healthy_after_ms,
-		},
+		.policy =
+			{
+				.oneshot = def->kind == SERVICE_ONESHOT,
+				.runs_nothing =
+					def->kind == SERVICE_GROUP || def->kind == SERVICE_POOL,
+				.has_undo = def->stop.argv.count > 0,
+				.restart = def->restart == RESTART_ALWAYS ? LIFE_RESTART_ALWAYS
+					   : def->restart == RESTART_ON_FAILURE
+						   ? LIFE_RESTART_ON_FAILURE
+						   : LIFE_RESTART_NEVER,
+				.start_timeout_ms = def->start_timeout_ms,
+				.stop_timeout_ms = def->stop_timeout_ms,
+				.delay_ms = def->restart_delay_ms,
+				.delay_max_ms = def->restart_delay_max_ms,
+				.healthy_after_ms = def->healthy_after_ms,
+			},
 	};
 	if (def->seccomp.count == 0)
 		return 0;
@@ -84,14 +87,16 @@ static void close_cgroup(struct instance *instance)
 static void watch_cgroup(struct instance *instance)
 {
 	instance->populated.fd = cgroup_events_open(instance->cgroup_fd);
-	if (instance->populated.fd < 0 || loop_add(&instance->supervisor->loop, &instance->populated, EPOLLPRI) < 0)
+	if (instance->populated.fd < 0 ||
+	    loop_add(&instance->supervisor->loop, &instance->populated, EPOLLPRI) < 0)
 		log_warn("%s: cgroup.events", instance->def->name);
 }
 
 /*
- * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is left in it, and some
- * kernels (6.14 to at least 6.18) kill what is cloned into a cgroup that cgroup.kill was ever used on. False: leftovers, now
- * being killed. Without cgroups, or when one cannot be made, the service runs all the same.
+ * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is
+ * left in it, and some kernels (6.14 to at least 6.18) kill what is cloned into a cgroup that
+ * cgroup.kill was ever used on. False: leftovers, now being killed. Without cgroups, or when one
+ * cannot be made, the service runs all the same.
  */
 static bool open_cgroup(struct instance *instance)
 {
@@ -107,7 +112,8 @@ static bool open_cgroup(struct instance *instance)
 			watch_cgroup(instance);
 			cgroup_kill(instance->cgroup_fd);
 		}
-		snprintf(instance->reason, sizeof(instance->reason), "processes of an earlier run are left");
+		snprintf(instance->reason, sizeof(instance->reason),
+			 "processes of an earlier run are left");
 		return false;
 	}
 	instance->cgroup_fd = cgroup_open(&sv->cgroups, def->name);
@@ -115,13 +121,15 @@ static bool open_cgroup(struct instance *instance)
 		log_warn("%s: cgroup", def->name);
 		return true;
 	}
-	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def->memory_max_bytes, def->pids_max) < 0)
+	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def->memory_max_bytes, def->pids_max) <
+	    0)
 		log_warn("%s: cgroup limits", def->name);
 	watch_cgroup(instance);
 	return true;
 }
 
-/* The service's output goes into a pipe of which both ends stay open here; without a log process nobody would drain it. */
+/* The service's output goes into a pipe of which both ends stay open here; without a log process
+ * nobody would drain it. */
 static void open_log_pipe(struct instance *instance)
 {
 	int end[2];
@@ -174,7 +182,8 @@ static int output_of(const struct instance *instance)
 {
 	const struct supervisor *sv = instance->supervisor;
 
-	/* The log process cannot drain itself: what it has to say goes where our own messages go. */
+	/* The log process cannot drain itself: what it has to say goes where our own messages go.
+	 */
 	return sv->log < 0 || instance->index == sv->log ? sv->output_fd : instance->log_write;
 }
 
@@ -211,12 +220,14 @@ static bool run(struct instance *instance, const struct command *command, bool u
 	int rc = spawn(def, command, &context, &spawned);
 	bool again = rc < 0 && undo && is_shortage(errno);
 	if (rc < 0)
-		snprintf(instance->reason, sizeof(instance->reason), "cannot start a process: %s", strerror(errno));
+		snprintf(instance->reason, sizeof(instance->reason), "cannot start a process: %s",
+			 strerror(errno));
 	if (channel >= 0)
 		close(channel);
 	if (rc < 0) {
 		loop_close(&sv->loop, &instance->channel);
-		/* What was done must be undone, even if not at once: a mount that stays is a filesystem left dirty. */
+		/* What was done must be undone, even if not at once: a mount that stays is a
+		 * filesystem left dirty. */
 		instance->undo_at_ms = again ? loop_now_ms() + UNDO_AGAIN_MS : 0;
 		return again;
 	}
@@ -235,7 +246,8 @@ bool instance_act(struct instance *instance, unsigned actions)
 {
 	const struct service_def *def = instance->def;
 
-	if (actions & LIFE_DO_SIGNAL && instance_signal(instance, def->stop_signal) < 0 && errno != ESRCH)
+	if (actions & LIFE_DO_SIGNAL && instance_signal(instance, def->stop_signal) < 0 &&
+	    errno != ESRCH)
 		log_warn("%s: signal %d", def->name, def->stop_signal);
 	if (actions & LIFE_DO_KILL) {
 		if (instance->cgroup_fd >= 0) {
@@ -258,7 +270,8 @@ bool instance_undo_again(struct instance *instance)
 
 	instance->undo_at_ms = 0;
 	/* No deadline any more: it is over. */
-	if (life->state != LIFE_UNDOING || (instance->policy.stop_timeout_ms && life->deadline_ms == 0))
+	if (life->state != LIFE_UNDOING ||
+	    (instance->policy.stop_timeout_ms && life->deadline_ms == 0))
 		return false;
 	return instance_act(instance, LIFE_DO_UNDO);
 }
@@ -322,10 +335,12 @@ enum life_event instance_exited(struct instance *instance, int status)
 	} else if (WIFSIGNALED(status)) {
 		int number = WTERMSIG(status);
 		/* Ended by the signal that asked it to: as good as an exit. */
-		good = number == def->stop_signal && sv->service[instance->index].life.state == LIFE_STOPPING;
+		good = number == def->stop_signal &&
+		       sv->service[instance->index].life.state == LIFE_STOPPING;
 		if (!good)
-			snprintf(instance->reason, sizeof(instance->reason), "killed by signal %d (%s)%s", number,
-				 strsignal(number), number == SIGSYS ? ": a forbidden system call" : "");
+			snprintf(instance->reason, sizeof(instance->reason),
+				 "killed by signal %d (%s)%s", number, strsignal(number),
+				 number == SIGSYS ? ": a forbidden system call" : "");
 	}
 	if (instance->pidfd >= 0)
 		close(instance->pidfd);
@@ -365,8 +380,8 @@ static void error_ready(struct watch *watch, uint32_t events)
 		return;
 	}
 	if (rc > 0) {
-		spawn_error_text(def, instance->undoing ? &def->stop : &def->start, &error, instance->reason,
-				 sizeof(instance->reason));
+		spawn_error_text(def, instance->undoing ? &def->stop : &def->start, &error,
+				 instance->reason, sizeof(instance->reason));
 		return; /* the exit follows, and is what counts */
 	}
 	if (instance->undoing || def->kind != SERVICE_DAEMON)
@@ -387,10 +402,11 @@ static void populated_ready(struct watch *watch, uint32_t events)
 	supervise_settle(instance->supervisor);
 }
 
-/* To an address of this machine the answer to connect(2) is there at once; what does not answer is not ready. */
+/* To an address of this machine the answer to connect(2) is there at once; what does not answer is
+ * not ready. */
 static bool answers(int fd, const struct listen_def *target)
 {
-	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 	int error = 0;
 	socklen_t length = sizeof(error);
 

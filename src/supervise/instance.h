@@ -5,9 +5,10 @@
 #include "src/supervise/supervise.h"
 
 /* Policy and filter from the definition; opens nothing. -1 with a message printed. */
-int instance_init(struct instance *instance, struct supervisor *supervisor, const struct service_def *def,
-		  uint16_t index);
-/* Carries out a set of enum life_action. A command that cannot be started is an event of its own: returns false then. */
+int instance_init(struct instance *instance, struct supervisor *supervisor,
+		  const struct service_def *def, uint16_t index);
+/* Carries out a set of enum life_action. A command that cannot be started is an event of its own:
+ * returns false then. */
 bool instance_act(struct instance *instance, unsigned actions);
 /* The process of this instance was reaped; `status` as of waitpid(2). */
 enum life_event instance_exited(struct instance *instance, int status);
@@ -15,9 +16,11 @@ enum life_event instance_exited(struct instance *instance, int status);
 bool instance_is_empty(struct instance *instance);
 /* A readiness probe is due (READY_TCP, READY_UNIX): true if it answered. Never blocks. */
 bool instance_probe(struct instance *instance);
-/* The stop command could not be started for want of a process, and it is time to try again: false if that is to be given up. */
+/* The stop command could not be started for want of a process, and it is time to try again: false
+ * if that is to be given up. */
 bool instance_undo_again(struct instance *instance);
-/* Nobody is going to serve its sockets soon: closes those that are no other service's, so that clients are refused at once. */
+/* Nobody is going to serve its sockets soon: closes those that are no other service's, so that
+ * clients are refused at once. */
 void instance_close_sockets(struct instance *instance);
 int instance_signal(const struct instance *instance, int signal_number);
 

@@ -29,14 +29,15 @@ void links_closed(struct supervisor *sv, struct instance *instance)
 
 /* ---- log ---- */
 
-static void log_link_send(const struct instance *log, enum log_message_type type, const char *name, int fd)
+static void log_link_send(const struct instance *log, enum log_message_type type, const char *name,
+			  int fd)
 {
-	struct log_message message = { .magic = LOG_MESSAGE_MAGIC, .type = type };
+	struct log_message message = {.magic = LOG_MESSAGE_MAGIC, .type = type};
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { .bytes = { 0 } };
-	struct iovec part = { .iov_base = &message, .iov_len = sizeof(message) };
+	} control = {.bytes = {0}};
+	struct iovec part = {.iov_base = &message, .iov_len = sizeof(message)};
 	struct msghdr header = {
 		.msg_iov = &part,
 		.msg_iovlen = 1,
@@ -50,7 +51,8 @@ static void log_link_send(const struct instance *log, enum log_message_type type
 	rights->cmsg_type = SCM_RIGHTS;
 	rights->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
-	if (sendmsg(log->channel.fd, &header, MSG_NOSIGNAL) >= 0 || errno == EPIPE) /* EPIPE: its exit follows */
+	if (sendmsg(log->channel.fd, &header, MSG_NOSIGNAL) >= 0 ||
+	    errno == EPIPE) /* EPIPE: its exit follows */
 		return;
 	/* A stream that it does not have, nobody drains. The next one gets them all anew. */
 	log_warn("hand the output of %s to the log process", *name ? name : "all services");
@@ -111,9 +113,11 @@ static bool gossip_send(struct supervisor *sv, const struct gossip_message *mess
 {
 	struct instance *gossip = &sv->instance[sv->gossip];
 
-	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) == (ssize_t)sizeof(*message))
+	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) ==
+	    (ssize_t)sizeof(*message))
 		return true;
-	/* EPIPE: it has just ended, and its exit follows. EAGAIN: it does not read; what it has to know is told again. */
+	/* EPIPE: it has just ended, and its exit follows. EAGAIN: it does not read; what it has to
+	 * know is told again. */
 	if (errno != EPIPE && errno != EAGAIN)
 		log_warn("tell the gossip process");
 	return false;
@@ -130,8 +134,8 @@ static void gossip_received(struct supervisor *sv, const struct gossip_message *
 			break;
 		struct member *member = &sv->member[said->index];
 		if (member->known && member->said.state != said->state)
-			log_info("%s: %s is %s", sv->config->self->name, cluster->node[said->index].name,
-				 gossip_state_name(said->state));
+			log_info("%s: %s is %s", sv->config->self->name,
+				 cluster->node[said->index].name, gossip_state_name(said->state));
 		member->known = true;
 		member->said = *said;
 		break;
@@ -158,7 +162,8 @@ static void gossip_ready(struct watch *watch, uint32_t events)
 		loop_close(&sv->loop, watch); /* its exit follows */
 		return;
 	}
-	if (!sv->config->cluster || !gossip_message_valid(&message, (size_t)n, GOSSIP_FROM_PROCESS)) {
+	if (!sv->config->cluster ||
+	    !gossip_message_valid(&message, (size_t)n, GOSSIP_FROM_PROCESS)) {
 		log_warnx("%s: sent an invalid message of %zd bytes: ended", gossip->def->name, n);
 		instance_signal(gossip, SIGKILL);
 		return;
@@ -182,7 +187,8 @@ void gossip_link_open(struct supervisor *sv, struct instance *gossip)
 	message.self.node_count = (uint16_t)cluster->node_count;
 	message.self.boot_id = sv->boot_id;
 	memcpy(message.self.cluster, cluster->name, sizeof(message.self.cluster));
-	memcpy(message.self.secret_key, sv->config->identity.secret_key, sizeof(message.self.secret_key));
+	memcpy(message.self.secret_key, sv->config->identity.secret_key,
+	       sizeof(message.self.secret_key));
 	bool sent = gossip_send(sv, &message);
 	explicit_bzero(&message, sizeof(message));
 	for (size_t i = 0; sent && i < cluster->node_count; i++) {

@@ -1,6 +1,7 @@
 /*
- * The helper processes with a channel: gossip and log. Each is a service like any other; only what travels over its
- * channel is known here. Every message from them is validated; one that breaks the rules is killed and starts anew.
+ * The helper processes with a channel: gossip and log. Each is a service like any other; only what
+ * travels over its channel is known here. Every message from them is validated; one that breaks the
+ * rules is killed and starts anew.
  */
 #ifndef SUPERVISOR_SUPERVISE_LINKS_H
 #define SUPERVISOR_SUPERVISE_LINKS_H

@@ -22,7 +22,8 @@
 
 #define GIVE_UP_SECONDS 10
 
-static struct supervisor supervisor; /* large, and there from the start: nothing to allocate later */
+static struct supervisor
+	supervisor; /* large, and there from the start: nothing to allocate later */
 
 struct options {
 	struct config_source source;
@@ -46,7 +47,8 @@ static bool make_absolute(const char **path, char kept[PATH_MAX])
 
 	if (**path == '/')
 		return true;
-	if (!getcwd(here, sizeof(here)) || snprintf(kept, PATH_MAX, "%s/%s", here, *path) >= PATH_MAX)
+	if (!getcwd(here, sizeof(here)) ||
+	    snprintf(kept, PATH_MAX, "%s/%s", here, *path) >= PATH_MAX)
 		return false;
 	*path = kept;
 	return true;
@@ -65,7 +67,8 @@ static int check_options(struct options *options)
 		log_warnx("--profile=, --node=, --config= and --run= each need a value");
 		return -1;
 	}
-	if (!make_absolute(&options->source.directory, directory) || !make_absolute(&options->run_dir, run)) {
+	if (!make_absolute(&options->source.directory, directory) ||
+	    !make_absolute(&options->run_dir, run)) {
 		log_warnx("the path of --config= or --run= is too long");
 		return -1;
 	}
@@ -75,20 +78,25 @@ static int check_options(struct options *options)
 static int parse_options(int argc, char **argv, struct options *options)
 {
 	*options = (struct options){
-		.source = { .directory = "/etc/supervisor", .worker_known = worker_known, .filter_good = filter_good },
+		.source = {.directory = "/etc/supervisor",
+			   .worker_known = worker_known,
+			   .filter_good = filter_good},
 		.run_dir = "/run/supervisor",
 	};
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
-		if (take(a, "--profile", &options->source.profile) || take(a, "--node", &options->source.node) ||
-		    take(a, "--config", &options->source.directory) || take(a, "--run", &options->run_dir))
+		if (take(a, "--profile", &options->source.profile) ||
+		    take(a, "--node", &options->source.node) ||
+		    take(a, "--config", &options->source.directory) ||
+		    take(a, "--run", &options->run_dir))
 			continue;
 		/* The kernel hands its init whatever it did not know: no reason not to boot. */
 		if (getpid() == 1) {
 			log_warnx("argument %s ignored", a);
 			continue;
 		}
-		log_warnx("unknown argument %s; expected --profile=, --node=, --config= or --run=", a);
+		log_warnx("unknown argument %s; expected --profile=, --node=, --config= or --run=",
+			  a);
 		return -1;
 	}
 	return check_options(options);
@@ -125,7 +133,8 @@ static void signal_ready(struct watch *watch, uint32_t events)
 	}
 }
 
-/* Blocked before anything else is done: from here on no signal interrupts or kills, all arrive through a descriptor. */
+/* Blocked before anything else is done: from here on no signal interrupts or kills, all arrive
+ * through a descriptor. */
 static int watch_signals(struct supervisor *sv)
 {
 	sigset_t set;
@@ -144,7 +153,7 @@ static int watch_signals(struct supervisor *sv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGPWR);
-	sv->signals = (struct watch){ .ready = signal_ready, .owner = sv };
+	sv->signals = (struct watch){.ready = signal_ready, .owner = sv};
 	sv->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return sv->signals.fd < 0 ? -1 : 0;
 }
@@ -155,7 +164,8 @@ static void power_button(void *owner)
 	supervise_shutdown(owner, GOAL_POWEROFF);
 }
 
-/* A descriptor that is opened later must not become a standard one: messages would go there, and to every child. */
+/* A descriptor that is opened later must not become a standard one: messages would go there, and to
+ * every child. */
 static void hold_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= 2; fd++)
@@ -164,8 +174,8 @@ static void hold_standard_descriptors(void)
 }
 
 /*
- * Nobody who stops reading our messages may stop us. For a pipe and a terminal, by opening it anew: the flag on what we were given would
- * be there for all who have it. A socket cannot be opened so.
+ * Nobody who stops reading our messages may stop us. For a pipe and a terminal, by opening it anew:
+ * the flag on what we were given would be there for all who have it. A socket cannot be opened so.
  */
 static void unblock_messages(struct supervisor *sv)
 {
@@ -217,7 +227,8 @@ static struct config *load(struct options *options)
 	return &nothing;
 }
 
-/* Not even the loop can be set up. A machine whose init only waits is worth nothing to its siblings. */
+/* Not even the loop can be set up. A machine whose init only waits is worth nothing to its
+ * siblings. */
 static int give_up(const struct supervisor *sv)
 {
 	if (!sv->machine)
@@ -231,8 +242,9 @@ static int run(struct supervisor *sv)
 {
 	if (sv->machine)
 		power_button_open(&sv->loop, &sv->power_button, power_button, sv);
-	log_info("%s: profile %s, %zu services", sv->config->self ? sv->config->self->name : "lone node",
-		 sv->source.profile, sv->config->service_count);
+	log_info("%s: profile %s, %zu services",
+		 sv->config->self ? sv->config->self->name : "lone node", sv->source.profile,
+		 sv->config->service_count);
 	supervise_run(sv);
 	log_info("all services stopped");
 	if (sv->machine)

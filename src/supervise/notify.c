@@ -11,7 +11,7 @@
 #include "src/base/log.h"
 #include "src/base/utf8.h"
 
-#define DATAGRAM_BYTES	4096
+#define DATAGRAM_BYTES	   4096
 #define COMPLAINT_EVERY_MS 1000
 
 static struct instance *sender_of(struct supervisor *sv, pid_t pid)
@@ -71,7 +71,8 @@ static void refuse(const char *what, pid_t pid)
 	}
 	next_ms = now_ms + COMPLAINT_EVERY_MS;
 	if (unsaid)
-		log_warnx("readiness message refused: process %d %s (and %llu more since)", (int)pid, what, unsaid);
+		log_warnx("readiness message refused: process %d %s (and %llu more since)",
+			  (int)pid, what, unsaid);
 	else
 		log_warnx("readiness message refused: process %d %s", (int)pid, what);
 	unsaid = 0;
@@ -86,14 +87,14 @@ static void notify_ready(struct watch *watch, uint32_t events)
 		/* Room for stray descriptors too: what does not fit is closed by the kernel. */
 		char bytes[CMSG_SPACE(sizeof(struct ucred))];
 	} control;
-	struct iovec part = { .iov_base = text, .iov_len = DATAGRAM_BYTES };
+	struct iovec part = {.iov_base = text, .iov_len = DATAGRAM_BYTES};
 	struct msghdr header = {
 		.msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes),
 	};
-	struct ucred who = { 0 };
+	struct ucred who = {0};
 
 	(void)events;
 	ssize_t n = recvmsg(watch->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
@@ -123,7 +124,7 @@ static void notify_ready(struct watch *watch, uint32_t events)
 
 int notify_open(struct supervisor *sv)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int yes = 1;
 
 	if ((size_t)snprintf(sv->notify_path, sizeof(sv->notify_path), "%s/notify", sv->run_dir) >=
@@ -133,9 +134,10 @@ int notify_open(struct supervisor *sv)
 	}
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", sv->notify_path);
 	unlink(sv->notify_path);
-	sv->notify = (struct watch){ .ready = notify_ready, .owner = sv };
+	sv->notify = (struct watch){.ready = notify_ready, .owner = sv};
 	sv->notify.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (sv->notify.fd < 0 || bind(sv->notify.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	if (sv->notify.fd < 0 ||
+	    bind(sv->notify.fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
 	    setsockopt(sv->notify.fd, SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) < 0 ||
 	    chmod(sv->notify_path, 0666) < 0 || loop_add(&sv->loop, &sv->notify, EPOLLIN) < 0) {
 		log_warn("readiness socket %s", sv->notify_path);

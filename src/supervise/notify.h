@@ -1,4 +1,5 @@
-/* The socket of sd_notify(3): READY=1, STATUS=TEXT from the processes of a service; anybody else is refused. */
+/* The socket of sd_notify(3): READY=1, STATUS=TEXT from the processes of a service; anybody else is
+ * refused. */
 #ifndef SUPERVISOR_SUPERVISE_NOTIFY_H
 #define SUPERVISOR_SUPERVISE_NOTIFY_H
 

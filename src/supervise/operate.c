@@ -15,7 +15,7 @@ static void want(struct supervisor *sv, uint16_t index, bool wanted)
 
 static void want_all_required(struct supervisor *sv, uint16_t index)
 {
-	bool marked[SERVICES_MAX] = { false };
+	bool marked[SERVICES_MAX] = {false};
 
 	marked[index] = true;
 	for (size_t i = 0; i < sv->count; i++)
@@ -45,14 +45,16 @@ int supervise_start(struct supervisor *sv, uint16_t index, char *why, size_t why
 	return 0;
 }
 
-static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool force, char *why,
+			    size_t why_bytes)
 {
 	uint16_t dependents[SERVICES_MAX];
 	size_t used, shown = 0;
 
 	if (force)
 		return 0;
-	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, dependents, SERVICES_MAX);
+	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, dependents,
+					       SERVICES_MAX);
 	if (count == 0)
 		return 0;
 	used = (size_t)snprintf(why, why_bytes, "needed by");
@@ -60,7 +62,8 @@ static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool fo
 		used += (size_t)snprintf(why + used, why_bytes - used, " %s",
 					 sv->instance[dependents[shown]].def->name);
 	if (shown < count && used < why_bytes)
-		used += (size_t)snprintf(why + used, why_bytes - used, " and %zu more", count - shown);
+		used += (size_t)snprintf(why + used, why_bytes - used, " and %zu more",
+					 count - shown);
 	if (used < why_bytes)
 		snprintf(why + used, why_bytes - used, "; --force stops them too");
 	return -1;
@@ -75,7 +78,8 @@ int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why,
 	return 0;
 }
 
-int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *why,
+		      size_t why_bytes)
 {
 	if (sv->goal != GOAL_RUN) {
 		snprintf(why, why_bytes, "this node is shutting down");
@@ -83,11 +87,13 @@ int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *w
 	}
 	if (supervise_stop(sv, index, force, why, why_bytes) < 0)
 		return -1;
-	/* The stop has been asked for and will not be forgotten; wanted again, it starts as soon as that is through. */
+	/* The stop has been asked for and will not be forgotten; wanted again, it starts as soon as
+	 * that is through. */
 	return supervise_start(sv, index, why, why_bytes);
 }
 
-static void why_condition(const struct supervisor *sv, const struct service_def *def, char *text, size_t bytes)
+static void why_condition(const struct supervisor *sv, const struct service_def *def, char *text,
+			  size_t bytes)
 {
 	for (size_t i = 0; i < def->condition_count; i++) {
 		const struct condition *condition = &def->condition[i];
@@ -95,7 +101,8 @@ static void why_condition(const struct supervisor *sv, const struct service_def 
 		if (condition->kind == CONDITION_LEASE && sv->config->cluster)
 			address = cluster_find_address(sv->config->cluster, condition->argument);
 		if (address && address->prefer != sv->config->self)
-			snprintf(text, bytes, "lease %s is held by %s", address->name, address->prefer->name);
+			snprintf(text, bytes, "lease %s is held by %s", address->name,
+				 address->prefer->name);
 		else if (condition->kind == CONDITION_PATH)
 			snprintf(text, bytes, "waits for %s", condition->argument);
 		else
@@ -136,7 +143,8 @@ const char *supervise_why(const struct supervisor *sv, uint16_t index, char *tex
 			snprintf(text, bytes, "%s", instance->status);
 		break;
 	default:
-		snprintf(text, bytes, "%s%s", s->life.timed_out ? "timed out; " : "", instance->reason);
+		snprintf(text, bytes, "%s%s", s->life.timed_out ? "timed out; " : "",
+			 instance->reason);
 		break;
 	}
 	return text;
@@ -153,7 +161,8 @@ bool supervise_all_ready(const struct supervisor *sv, unsigned *ready, unsigned 
 			++*ready;
 		else if (s->life.state == LIFE_FAILED || s->life.state == LIFE_BACKOFF)
 			++*failed;
-		if (s->wanted && s->conditions_hold && s->life.state != LIFE_READY && s->life.state != LIFE_ENDED)
+		if (s->wanted && s->conditions_hold && s->life.state != LIFE_READY &&
+		    s->life.state != LIFE_ENDED)
 			all = false;
 	}
 	return all;

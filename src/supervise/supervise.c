@@ -17,7 +17,8 @@
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
 
-/* All services together have this long to stop; then what is left is killed. Longer than the longest stop-timeout shipped. */
+/* All services together have this long to stop; then what is left is killed. Longer than the
+ * longest stop-timeout shipped. */
 #define SHUTDOWN_MS 60000
 /* After the kill, the kernel has this long to let go. */
 #define SHUTDOWN_LAST_MS 5000
@@ -66,7 +67,8 @@ static void init_service(struct supervisor *sv, size_t i)
 		.pool = def->pool,
 		.is_pool = def->kind == SERVICE_POOL,
 	};
-	sv->service[i] = (struct graph_service){ .wanted = true, .conditions_hold = conditions_hold(sv, def) };
+	sv->service[i] =
+		(struct graph_service){.wanted = true, .conditions_hold = conditions_hold(sv, def)};
 	sv->service[i].life.since_ms = sv->started_ms;
 }
 
@@ -99,7 +101,7 @@ static void raise_descriptors(struct supervisor *sv)
 {
 	if (getrlimit(RLIMIT_NOFILE, &sv->nofile) < 0) {
 		log_warn("limit of open files");
-		sv->nofile = (struct rlimit){ .rlim_cur = 1024, .rlim_max = 4096 };
+		sv->nofile = (struct rlimit){.rlim_cur = 1024, .rlim_max = 4096};
 		return;
 	}
 	struct rlimit raised = sv->nofile;
@@ -108,7 +110,8 @@ static void raise_descriptors(struct supervisor *sv)
 	raised.rlim_cur = raised.rlim_max;
 	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
 		return;
-	raised.rlim_cur = raised.rlim_max = sv->nofile.rlim_max; /* not ours to raise: all that there is */
+	raised.rlim_cur = raised.rlim_max =
+		sv->nofile.rlim_max; /* not ours to raise: all that there is */
 	if (setrlimit(RLIMIT_NOFILE, &raised) < 0)
 		log_warn("limit of open files");
 }
@@ -120,7 +123,8 @@ int supervise_init(struct supervisor *sv, struct config *config, const struct co
 	sv->source = *source;
 	sv->run_dir = run_dir;
 	sv->started_ms = loop_now_ms();
-	if (getrandom(&sv->boot_id, sizeof(sv->boot_id), 0) != sizeof(sv->boot_id) || sv->boot_id == 0) {
+	if (getrandom(&sv->boot_id, sizeof(sv->boot_id), 0) != sizeof(sv->boot_id) ||
+	    sv->boot_id == 0) {
 		log_warn("random boot id");
 		return -1;
 	}
@@ -168,14 +172,16 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 			  (unsigned long long)(life->deadline_ms - life->since_ms));
 		break;
 	case LIFE_FAILED:
-		log_warnx("%s: failed: %s%s", name, life->timed_out ? "not ready in time; " : "", instance->reason);
+		log_warnx("%s: failed: %s%s", name, life->timed_out ? "not ready in time; " : "",
+			  instance->reason);
 		break;
 	case LIFE_ENDED:
 		log_info("%s: ended", name);
 		break;
 	case LIFE_IDLE:
 		if (before != LIFE_BACKOFF && life->starts > 0)
-			log_info("%s: stopped%s%s", name, instance->reason[0] ? ": " : "", instance->reason);
+			log_info("%s: stopped%s%s", name, instance->reason[0] ? ": " : "",
+				 instance->reason);
 		break;
 	default:
 		break;
@@ -197,7 +203,8 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 			if (sv->changed)
 				sv->changed(sv, index);
 		}
-		bool rests = life->state == LIFE_IDLE || life->state == LIFE_FAILED || life->state == LIFE_ENDED;
+		bool rests = life->state == LIFE_IDLE || life->state == LIFE_FAILED ||
+			     life->state == LIFE_ENDED;
 		if (rests && instance->def->listen_count)
 			instance_close_sockets(instance);
 		if (acted)
@@ -212,7 +219,8 @@ static bool settle_once(struct supervisor *sv)
 	bool moved = false;
 
 	for (size_t i = 0; i < sv->count; i++) {
-		if (sv->service[i].life.state == LIFE_CLEARING && instance_is_empty(&sv->instance[i])) {
+		if (sv->service[i].life.state == LIFE_CLEARING &&
+		    instance_is_empty(&sv->instance[i])) {
 			supervise_event(sv, (uint16_t)i, LIFE_EMPTY);
 			moved = true;
 		}
@@ -272,9 +280,11 @@ static uint64_t run_timers(struct supervisor *sv)
 		struct life *life = &sv->service[i].life;
 		if (life->deadline_ms && life->deadline_ms <= now_ms)
 			supervise_event(sv, (uint16_t)i, LIFE_TIMER);
-		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms && instance_probe(instance))
+		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms &&
+		    instance_probe(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
-		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms && !instance_undo_again(instance))
+		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
+		    !instance_undo_again(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_EXIT_BAD);
 	}
 	supervise_settle(sv);

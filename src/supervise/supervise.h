@@ -1,9 +1,11 @@
 /*
- * The supervising process: carries out what the pure machines of src/service decide. All of it lives in one struct supervisor,
- * allocated before the first service starts; nothing is allocated afterwards.
+ * The supervising process: carries out what the pure machines of src/service decide. All of it
+ * lives in one struct supervisor, allocated before the first service starts; nothing is allocated
+ * afterwards.
  *
- * Data flows one way: a descriptor becomes readable -> an event for one service's life -> supervise_settle() takes the decisions that
- * follow from it, until none is left -> their effects (spawn, signal, kill) are carried out on the way.
+ * Data flows one way: a descriptor becomes readable -> an event for one service's life ->
+ * supervise_settle() takes the decisions that follow from it, until none is left -> their effects
+ * (spawn, signal, kill) are carried out on the way.
  */
 #ifndef SUPERVISOR_SUPERVISE_SUPERVISE_H
 #define SUPERVISOR_SUPERVISE_SUPERVISE_H
@@ -35,17 +37,18 @@ struct instance {
 	struct life_policy policy;
 	const struct seccomp_program *seccomp; /* NULL: no filter */
 
-	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be reused */
+	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be
+		      reused */
 	int pidfd;
 	bool undoing; /* that command is the stop command */
 	bool said_stopping;
-	struct watch error;   /* exec's result */
+	struct watch error;	/* exec's result */
 	struct watch populated; /* cgroup.events */
-	struct watch channel; /* our end of `channel = yes` */
+	struct watch channel;	/* our end of `channel = yes` */
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
 	uint64_t probe_at_ms;	 /* READY_TCP, READY_UNIX: next look; 0: none */
-	uint64_t undo_at_ms;	 /* no process for the stop command was to be had: next try; 0: none */
+	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };
@@ -71,8 +74,8 @@ struct supervisor {
 	struct loop loop;
 	struct watch signals, notify, power_button;
 	char notify_path[108];
-	int self_fd; /* our own executable */
-	int lock_fd; /* of the run directory: it is ours */
+	int self_fd;   /* our own executable */
+	int lock_fd;   /* of the run directory: it is ours */
 	int output_fd; /* our stderr as we got it: without a log process, the services' too */
 	struct rlimit nofile; /* as we got it: the services' */
 	struct cgroup_tree cgroups;
@@ -85,25 +88,26 @@ struct supervisor {
 	struct graph_service service[SERVICES_MAX];
 	struct instance instance[SERVICES_MAX];
 
-	int gossip; /* index of the service called gossip, -1: none */
-	int log;    /* … log */
+	int gossip;	 /* index of the service called gossip, -1: none */
+	int log;	 /* … log */
 	bool told_ready; /* `told` was sent to the present gossip process */
 	struct gossip_ready told;
 	struct member member[CLUSTER_NODES_MAX];
 	struct gossip_progress gossip_progress;
 
 	/*
-	 * The control socket's: told after every change of a service's state, and once all that followed from it is done; the latter at
-	 * control_due_ms (0: none) at the latest.
+	 * The control socket's: told after every change of a service's state, and once all that
+	 * followed from it is done; the latter at control_due_ms (0: none) at the latest.
 	 */
 	void (*changed)(struct supervisor *supervisor, uint16_t index);
 	void (*settled)(struct supervisor *supervisor);
 	uint64_t control_due_ms;
 };
 
-/* Everything but starting: sockets, cgroups, filters, instances. -1 with a message printed: nothing can be supervised. */
-int supervise_init(struct supervisor *supervisor, struct config *config, const struct config_source *source,
-		   const char *run_dir);
+/* Everything but starting: sockets, cgroups, filters, instances. -1 with a message printed: nothing
+ * can be supervised. */
+int supervise_init(struct supervisor *supervisor, struct config *config,
+		   const struct config_source *source, const char *run_dir);
 /* Runs until the goal is reached: everything stopped. */
 void supervise_run(struct supervisor *supervisor);
 /* After that, where something goes on after us: leaves no cgroup and no socket behind. */
@@ -112,18 +116,22 @@ void supervise_clean_up(struct supervisor *supervisor);
 void supervise_settle(struct supervisor *supervisor);
 /* One event for one service's life, and what it asks for. */
 void supervise_event(struct supervisor *supervisor, uint16_t index, enum life_event event);
-/* Stop everything in order, then reach `goal`. A second call changes what follows, never the deadline of the first. */
+/* Stop everything in order, then reach `goal`. A second call changes what follows, never the
+ * deadline of the first. */
 void supervise_shutdown(struct supervisor *supervisor, enum goal goal);
 
 /*
- * What an operator asks for. start: with all it requires. stop: refused without `force` while others need it, their names in `why`.
- * 0, or -1 with a line in `why`.
+ * What an operator asks for. start: with all it requires. stop: refused without `force` while
+ * others need it, their names in `why`. 0, or -1 with a line in `why`.
  */
 int supervise_start(struct supervisor *supervisor, uint16_t index, char *why, size_t why_bytes);
-int supervise_stop(struct supervisor *supervisor, uint16_t index, bool force, char *why, size_t why_bytes);
-int supervise_restart(struct supervisor *supervisor, uint16_t index, bool force, char *why, size_t why_bytes);
+int supervise_stop(struct supervisor *supervisor, uint16_t index, bool force, char *why,
+		   size_t why_bytes);
+int supervise_restart(struct supervisor *supervisor, uint16_t index, bool force, char *why,
+		      size_t why_bytes);
 /* One line: what it waits for, or how it ended; "" if there is nothing to say. Returns text. */
-const char *supervise_why(const struct supervisor *supervisor, uint16_t index, char *text, size_t text_bytes);
+const char *supervise_why(const struct supervisor *supervisor, uint16_t index, char *text,
+			  size_t text_bytes);
 /* All that the profile wants up is up. */
 bool supervise_all_ready(const struct supervisor *supervisor, unsigned *ready, unsigned *failed);
 
