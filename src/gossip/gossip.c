@@ -24,17 +24,15 @@
 
 #define SOCKET_FD      0
 #define EXIT_USAGE     2
-#define PACKETS_A_TURN 64 /* then the clock and the channel get their turn */
-#define HELLO_AGAIN_US \
-	1000000u /* a sibling silent that long may have forgotten us: HELLO with each heartbeat */
-#define RTT_MAX_US 60000000u
+#define PACKETS_A_TURN 64	/* then the clock and the channel get their turn */
+#define YOUNG_US       1000000u /* a session that young needs no echo yet */
+#define RTT_MAX_US     60000000u
 
 struct peer {
 	struct gossip_node node;
 	struct sockaddr_in address;
 	struct seal_peer seal;
-	uint64_t packet_us; /* last one accepted from it; 0 never */
-	bool has_stamp;	    /* of its last heartbeat in this session: */
+	bool has_stamp; /* of its last heartbeat in this session: */
 	uint32_t stamp;
 	uint64_t stamp_us;
 	uint32_t rtt_us;
@@ -177,8 +175,7 @@ static void send_heartbeat(const struct membership_action *action, uint64_t now)
 	static struct membership_heartbeat heartbeat;
 	struct wire_timing timing = {.stamp = (uint32_t)now, .held_us = UINT32_MAX};
 
-	bool forgotten = now - peer->packet_us > HELLO_AGAIN_US;
-	if (peer->seal.boot_id == 0 || peer->seal.stranger || forgotten) {
+	if (peer->seal.boot_id == 0 || peer->seal.stranger) {
 		size_t bytes = seal_hello(&g.seal, &peer->seal, now, packet);
 		if (bytes > 0)
 			send_packet(peer, packet, bytes);
@@ -237,7 +234,7 @@ static uint32_t packet_age_ms(struct peer *peer, const struct wire_timing *timin
 {
 	if (timing->held_us == UINT32_MAX) {
 		/* It has had nothing of ours yet; a handshake just now is as good. */
-		bool young = now - peer->seal.since_us < HELLO_AGAIN_US;
+		bool young = now - peer->seal.since_us < YOUNG_US;
 		return young ? 0 : UINT32_MAX;
 	}
 	uint32_t since = (uint32_t)now - timing->echo;
@@ -304,7 +301,6 @@ static void on_packet(const uint8_t *packet, size_t bytes, const struct sockaddr
 	}
 	g.progress.packets_in++;
 	g.progress.bytes_in += bytes;
-	peer->packet_us = now;
 	if (opened.reply_bytes > 0)
 		send_packet(peer, opened.reply, opened.reply_bytes);
 	if (opened.contact) {

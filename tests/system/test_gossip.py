@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -48,6 +49,10 @@ def test_killed_node_is_dead_within_5_s_and_alive_after_its_next_boot(six):
     print(f"alive on all after {took:.2f} s")
     six.until(lambda: all(n.members[2]["boot"] == victim.boot for n in six.nodes))
     assert all(n.members[2]["generation"] == 2 for n in six.nodes)
+    six.nodes[0].process.send_signal(signal.SIGTERM)
+    log = ends(six.nodes[0])[1]
+    assert re.search(r"node2 is alive \(life 1.*node2 is suspect.*node2 is dead.*node2 is alive \(life 2",
+                     log, re.DOTALL)
 
 
 def test_stopped_process_is_dead_and_comes_back_without_accusing_anyone(six):
@@ -105,14 +110,15 @@ def test_leave_and_end_in_one_breath(six):
 
 def test_configuration_told_again_keeps_what_is_known(six):
     node = six.nodes[0]
-    before = {i: m["since_ms"] for i, m in node.members.items()}
+    before = {i: (m["boot"], m["generation"]) for i, m in node.members.items()}
     for other in six.nodes:
         other.history.clear()
     for data in six.describe(node):
         node.channel.send(data)
     six.run(2)
-    assert not any(other.history for other in six.nodes)
-    assert {i: m["since_ms"] for i, m in node.members.items()} == before
+    for other in six.nodes:
+        assert not any(state in ("unknown", "dead") for _, state in other.history)
+    assert {i: (m["boot"], m["generation"]) for i, m in node.members.items()} == before
 
 
 def test_load_is_small(six):
