@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "services/drbd/drbd.h"
 #include "src/base/log.h"
@@ -100,6 +101,7 @@ static int run_worker(int argc, char **argv)
 		return 2;
 	}
 	log_init(worker->name);
+	prctl(PR_SET_NAME, worker->name, 0, 0, 0); /* executed by descriptor, it would be called by its number */
 	return worker->run(argc - 2, argv + 2);
 }
 

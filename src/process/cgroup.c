@@ -1,5 +1,6 @@
 #include "src/process/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -167,10 +168,25 @@ int cgroup_tree_open(struct cgroup_tree *tree, bool init)
 	return 0;
 }
 
+/* The cgroups of services that have ended; one with processes in it stays. */
+static void remove_empty(int tree_fd)
+{
+	int fd = openat(tree_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* closed by closedir */
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	if (!directory)
+		return;
+	for (struct dirent *entry; (entry = readdir(directory));) {
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.')
+			unlinkat(tree_fd, entry->d_name, AT_REMOVEDIR);
+	}
+	closedir(directory);
+}
+
 void cgroup_tree_close(struct cgroup_tree *tree)
 {
 	if (tree->fd < 0)
 		return;
+	remove_empty(tree->fd);
 	unlinkat(tree->parent_fd, tree->name, AT_REMOVEDIR);
 	close(tree->fd);
 	close(tree->parent_fd);

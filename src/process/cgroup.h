@@ -29,7 +29,7 @@ struct cgroup_tree {
  * `init`: we are PID 1. 0, or -1 with tree->fd = -1 after saying why, once.
  */
 int cgroup_tree_open(struct cgroup_tree *tree, bool init);
-/* The tree goes too, if nothing is in it any more. */
+/* All empty cgroups go, and the tree too, if nothing is in it any more. */
 void cgroup_tree_close(struct cgroup_tree *tree);
 
 /* Directory descriptor of the cgroup of a service, made if missing; close-on-exec, the caller's. -1

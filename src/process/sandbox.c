@@ -104,7 +104,7 @@ static int hide(const char *path)
 
 static int private_tmp(void)
 {
-	return mount("tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+	return mount("tmp", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=25%");
 }
 
 /*
