@@ -24,16 +24,13 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/node/blank.h"
 #include "src/worker/worker.h"
 
 #define DEVICE	      "/dev/cachefiles"
 #define MKFS	      "/sbin/mkfs.ext4"
 #define LABEL	      "supervisor-cache" /* 16 bytes, as long as ext4 takes */
 #define DIRECTORY_MAX 200
-
-/* Checked at both ends of a disk: where file systems, partition tables and RAID have their
- * signatures. */
-#define BLANK_CHECK_BYTES (1 << 20)
 
 /* ext4 on-disk format: the superblock at byte 1024, magic at 56 in it, label at 120. */
 #define SUPERBLOCK_AT	 1024
@@ -42,64 +39,28 @@
 #define LABEL_AT	 (SUPERBLOCK_AT + 120)
 #define LABEL_BYTES	 16
 
-static bool all_zero(const uint8_t *bytes, size_t length)
+bool cache_disk_is_ours(const uint8_t *head, size_t bytes)
 {
-	for (size_t i = 0; i < length; i++)
-		if (bytes[i] != 0)
-			return false;
-	return true;
+	return bytes >= LABEL_AT + LABEL_BYTES &&
+	       (head[MAGIC_AT] | head[MAGIC_AT + 1] << 8) == SUPERBLOCK_MAGIC &&
+	       memcmp(head + LABEL_AT, LABEL, LABEL_BYTES) == 0;
 }
 
-enum cache_disk cache_disk_judge(const uint8_t *head, size_t head_bytes, const uint8_t *tail,
-				 size_t tail_bytes)
+/* 1: a cache that we made earlier; 0: anything else; -1: it could not be read, with a message
+ * printed. */
+static int is_ours(const char *disk)
 {
-	if (head_bytes < LABEL_AT + LABEL_BYTES)
-		return CACHE_DISK_FOREIGN;
-	if (all_zero(head, head_bytes) && all_zero(tail, tail_bytes))
-		return CACHE_DISK_BLANK;
-	if ((head[MAGIC_AT] | head[MAGIC_AT + 1] << 8) == SUPERBLOCK_MAGIC &&
-	    memcmp(head + LABEL_AT, LABEL, LABEL_BYTES) == 0)
-		return CACHE_DISK_OURS;
-	return CACHE_DISK_FOREIGN;
-}
-
-static bool read_at(int fd, uint8_t *bytes, size_t length, off_t at)
-{
-	for (size_t done = 0; done < length;) {
-		ssize_t got = pread(fd, bytes + done, length - done, at + (off_t)done);
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return false;
-		done += (size_t)got;
-	}
-	return true;
-}
-
-/* -1: it could not be read, with a message printed. */
-static int judge_disk(const char *disk)
-{
-	int result = -1;
-	uint8_t *head = malloc(2 * BLANK_CHECK_BYTES), *tail = head + BLANK_CHECK_BYTES;
-
-	if (head == NULL) {
-		log_warn("read %s", disk);
-		return -1;
-	}
+	uint8_t head[4096];
 	int fd = open(disk, O_RDONLY | O_CLOEXEC);
-	off_t size = fd >= 0 ? lseek(fd, 0, SEEK_END) : -1;
-	if (size >= 0 && size < 2 * BLANK_CHECK_BYTES)
-		log_warnx("%s: found %lld bytes, expected at least %d", disk, (long long)size,
-			  2 * BLANK_CHECK_BYTES);
-	else if (size < 0 || !read_at(fd, head, BLANK_CHECK_BYTES, 0) ||
-		 !read_at(fd, tail, BLANK_CHECK_BYTES, size - BLANK_CHECK_BYTES))
+	ssize_t got = fd >= 0 ? pread(fd, head, sizeof(head), 0) : -1;
+
+	if (got < 0)
 		log_warn("read %s", disk);
-	else
-		result = (int)cache_disk_judge(head, BLANK_CHECK_BYTES, tail, BLANK_CHECK_BYTES);
 	if (fd >= 0)
 		close(fd);
-	free(head);
-	return result;
+	if (got < 0)
+		return -1;
+	return cache_disk_is_ours(head, (size_t)got) ? 1 : 0;
 }
 
 static int format(const char *disk)
@@ -134,22 +95,11 @@ static int format(const char *disk)
 
 static int mount_disk(const char *disk, const char *directory)
 {
-	switch (judge_disk(disk)) {
-	case CACHE_DISK_BLANK:
-		if (format(disk) < 0)
-			return -1;
-		break;
-	case CACHE_DISK_OURS:
-		break;
-	case CACHE_DISK_FOREIGN:
-		log_warnx("%s: found something that is no cache of ours, expected a blank disk or "
-			  "ext4 "
-			  "labelled " LABEL ": left as it is",
-			  disk);
+	int ours = is_ours(disk);
+
+	/* Whatever else is found on it (blank_check_path says what) is left as it is. */
+	if (ours < 0 || (ours == 0 && (blank_check_path(disk) != 1 || format(disk) < 0)))
 		return -1;
-	default:
-		return -1;
-	}
 	if (mkdir("/var", 0755) < 0 && errno != EEXIST)
 		log_warn("make directory /var");
 	mkdir("/var/cache", 0755);
