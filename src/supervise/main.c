@@ -247,7 +247,6 @@ static int run(struct supervisor *sv)
 		 sv->config->service_count);
 	supervise_run(sv);
 	log_info("all services stopped");
-	cgroup_tree_close(&sv->cgroups);
 	if (sv->machine)
 		machine_finish(sv->goal == GOAL_REBOOT ? MACHINE_REBOOT
 			       : sv->goal == GOAL_HALT ? MACHINE_HALT

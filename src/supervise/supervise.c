@@ -336,8 +336,6 @@ void supervise_run(struct supervisor *sv)
 
 void supervise_clean_up(struct supervisor *sv)
 {
-	for (size_t i = 0; sv->cgroups.fd >= 0 && i < sv->count; i++)
-		cgroup_remove(&sv->cgroups, sv->instance[i].def->name);
 	cgroup_tree_close(&sv->cgroups);
 	unlink(sv->notify_path);
 }
