@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import copy
 import http.client
 import json
 import os
@@ -544,16 +545,25 @@ def ignore_interrupts():
         signal.signal(number, signal.SIG_IGN)
 
 
+# Verbs after which options may stand as well as before; the others pass their words on as they are.
+OPTIONS_AFTER = ("up", "down", "reset", "status", "start", "stop", "kill")
+
+
 def parse(argv):
-    parser = argparse.ArgumentParser(prog="demo", add_help=False, usage="demo [OPTION…] [VERB …] (see: demo help)")
+    """The options, and the words that are not options: verb and arguments."""
+    parser = argparse.ArgumentParser(prog="demo", add_help=False, allow_abbrev=False,
+                                     usage="demo [OPTION…] [VERB …] (see: demo help)")
     parser.add_argument("--state")
     parser.add_argument("--port", type=int)
     parser.add_argument("--site")
     parser.add_argument("--images")
     parser.add_argument("--deadline", type=int)
     parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("words", nargs=argparse.REMAINDER)
-    options = parser.parse_args(argv)
+    first = copy.deepcopy(parser)
+    first.add_argument("words", nargs=argparse.REMAINDER)
+    options = first.parse_args(argv)
+    if options.words and options.words[0] in OPTIONS_AFTER:
+        _, options.words = parser.parse_known_args(options.words, options)
     for name, value, most in (("port", options.port, 65535), ("deadline", options.deadline, 86400)):
         if value is not None and not 0 < value <= most:
             parser.error(f"--{name}: expected 1 to {most}, found {value}")

@@ -286,6 +286,8 @@ def test_state_in_a_place_with_a_long_name(tmp_path):
         (["frobnicate"], 2, 'no verb "frobnicate"'),
         (["--port=0", "up"], 2, "--port: expected 1 to 65535, found 0"),
         (["--port=x", "up"], 2, "--port"),
+        (["up", "--port=0"], 2, "--port: expected 1 to 65535, found 0"),
+        (["up", "--json"], 2, "usage: demo up"),
         (["--deadline=0", "up"], 2, "--deadline: expected 1 to 86400, found 0"),
         (["--what"], 2, "usage"),
         (["up", "now"], 2, "usage: demo up"),
@@ -324,6 +326,11 @@ def test_help(demo):
 def test_ctl_passes_output_and_exit_code_on(up):
     out, errors = up.run("ctl", "data1", "echo", "a b", "", "c", code=3)
     assert (out, errors) == ("a b  c\n", "complaint\n")
+
+
+def test_options_may_follow_the_verb_but_are_left_to_ctl(up):
+    assert up.run("status", f"--state={up.state}", "--json")[0].startswith('{"nodes"')
+    assert up.run("ctl", "data1", "echo", "--port=0", code=3)[0] == "--port=0\n"
 
 
 def test_ctl_skips_what_an_earlier_client_left(up):
