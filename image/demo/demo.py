@@ -22,7 +22,7 @@ import agent
 import cluster as recipe
 import machine as machines
 from progress import Progress
-from state import DemoError, State, boot_id
+from state import DemoError, Interrupted, State, boot_id, interrupts
 
 USAGE = """\
 usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
@@ -58,10 +58,6 @@ UP_SECONDS = 300
 POWER_OFF_SECONDS = 45
 PORT = 8080
 EXIT_NO, EXIT_USAGE = 1, 2
-
-
-class Interrupted(Exception):
-    """SIGINT or SIGTERM."""
 
 
 def say(text):
@@ -115,6 +111,8 @@ class Demo:
     def start_switch(self):
         if self.switch.pid():
             return
+        if self.running():
+            raise DemoError("the switch has ended, and with it the machines' network: demo down, then demo up")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -124,10 +122,10 @@ class Demo:
         program = build_switch(self.build)
         command = [program, f"--host={recipe.HOST_ADDRESS}",
                    f"--forward=127.0.0.1:{self.port}={recipe.WEB_ADDRESS}:80", ".", *self.cluster.machines]
-        with open(self.state.in_run("switch.log"), "wb") as errors:
+        with open(self.state.in_run("switch.log"), "wb") as errors, interrupts.shield():
             self.switch_child = subprocess.Popen(command, cwd=self.state.run, stdin=subprocess.DEVNULL,
                                                  stdout=subprocess.PIPE, stderr=errors, start_new_session=True)
-        self.switch.record(self.switch_child.pid)
+            self.switch.record(self.switch_child.pid)
         with self.switch_child.stdout as out:
             if out.readline() != b"ready\n":
                 self.switch_child.wait()
@@ -251,10 +249,14 @@ class Demo:
         try:
             self.start_all(progress)
             self.wait_up(progress, self.up_seconds)
-        except BaseException as error:
-            if isinstance(error, Interrupted) or not self.running():
-                self.power_cut([machine for machine in self.running() if machine not in before])
-                say("interrupted: what was started is off again" if isinstance(error, Interrupted) else "")
+        except Interrupted:
+            interrupts.ignore()
+            self.power_cut([machine for machine in self.running() if machine not in before])
+            say("interrupted: what was started is off again")
+            raise
+        except DemoError:
+            if not self.running():
+                self.switch.end()
             raise
         memory = self.memory_mib()
         progress.say(f"up after {progress.elapsed():.1f} s, {memory} MiB of memory")
@@ -364,9 +366,17 @@ def verb_foreground(demo, _):
         return 0
     except Interrupted:
         say("")
-    ignore_interrupts()
-    with demo.state.locked():
-        return demo.down()
+    if not demo.running():
+        return EXIT_NO
+    try:
+        with demo.state.locked():
+            return demo.down()
+    except Interrupted:
+        interrupts.ignore()
+        with demo.state.locked():
+            say("interrupted again: power cut")
+            demo.power_cut(demo.running())
+            return EXIT_NO
 
 
 def verb_up(demo, words):
@@ -536,15 +546,6 @@ VERBS = {
 }
 
 
-def interrupted(number, _):
-    raise Interrupted(signal.Signals(number).name)
-
-
-def ignore_interrupts():
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-
-
 # Verbs after which options may stand as well as before; the others pass their words on as they are.
 OPTIONS_AFTER = ("up", "down", "reset", "status", "start", "stop", "kill")
 
@@ -580,8 +581,7 @@ def main(argv):
         say(f"demo: no verb \"{verb}\"")
         say(USAGE)
         return EXIT_USAGE
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupted)
+    interrupts.catch()
     try:
         return VERBS[verb](Demo(options), words)
     except (DemoError, agent.NoAnswer, agent.Refused) as error:

@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 
-from state import DemoError
+from state import DemoError, interrupts
 
 MEMORY_MIB = 256
 CTL_PORTS = 3
@@ -82,13 +82,13 @@ class Machine:
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self.log(kind), self.log(kind) + ".old")
         self._remove_sockets()
-        with open(self.log("qemu"), "wb") as errors:
+        with open(self.log("qemu"), "wb") as errors, interrupts.shield():
             try:
                 self.child = subprocess.Popen(self.command(accel), cwd=self.state.run, stdin=subprocess.DEVNULL,
                                               stdout=errors, stderr=errors, start_new_session=True)
             except OSError as error:
                 raise DemoError(f"cannot run qemu-system-x86_64: {error.strerror}") from error
-        self.process.record(self.child.pid)
+            self.process.record(self.child.pid)
 
     def _remove_sockets(self):
         for name in self.ctl_ports + [self.name + ".serial", self.name + ".qmp"]:

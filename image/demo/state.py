@@ -16,6 +16,46 @@ class DemoError(Exception):
     """Something the user should read: what was tried, on what, what came back."""
 
 
+class Interrupted(Exception):
+    """SIGINT, SIGTERM or SIGHUP; the argument is its name."""
+
+
+class Interrupts:
+    """Turns these signals into Interrupted, but not between the start of a process and its record."""
+
+    def __init__(self):
+        self.shields = 0
+        self.pending = None
+
+    def _arrived(self, number, _):
+        if self.shields:
+            self.pending = number
+        else:
+            raise Interrupted(signal.Signals(number).name)
+
+    def catch(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._arrived)
+
+    def ignore(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def shield(self):
+        self.shields += 1
+        try:
+            yield
+        finally:
+            self.shields -= 1
+            if self.pending and not self.shields:
+                number, self.pending = self.pending, None
+                raise Interrupted(signal.Signals(number).name)
+
+
+interrupts = Interrupts()
+
+
 def boot_id():
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()

@@ -1,6 +1,7 @@
 """The demo command: real command, real switch, machines played by tests/helpers/fake-qemu.py."""
 
 import base64
+import contextlib
 import json
 import lzma
 import os
@@ -95,12 +96,23 @@ class Demo:
                 found.append(pid)
         return found
 
+    def strays(self):
+        """Processes that work in the state directory, recorded or not."""
+        found = []
+        for path in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+            with contextlib.suppress(OSError):
+                if os.readlink(path) == str(self.state / "run"):
+                    found.append(path.parent.name)
+        return found
+
     def ill(self, name, *words):
         (self.ills / name).write_text(" ".join(words), encoding="ascii")
 
     def end(self):
         for path in (self.state / "run").glob("*.pid"):
             Process(str(path)).end(1, signal.SIGKILL)
+        for pid in self.strays():
+            os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -173,6 +185,38 @@ def test_up_that_is_interrupted_leaves_nothing_running(demo):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
     assert "what was started is off again" in errors
+    assert demo.pids() == []
+
+
+def test_second_interrupt_cuts_the_power(demo):
+    demo.ill("data1", "deaf")
+    process = demo.start()
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    until(lambda: len(demo.pids()) < 7)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted again: power cut" in errors
+    assert demo.pids() == []
+
+
+def test_interrupt_at_any_moment_leaves_nothing_behind(demo):
+    """A machine was started and not yet recorded when the signal came: nobody would ever have ended it."""
+    demo.run("up")
+    demo.run("down")
+    for moment in range(12):
+        process = demo.start("up")
+        time.sleep(0.05 + 0.04 * moment)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert demo.strays() == []
+
+
+def test_up_after_the_switch_has_ended_asks_for_a_down(demo):
+    demo.run("up")
+    Process(str(demo.state / "run/switch.pid")).end()
+    assert "the switch has ended" in demo.run("up", code=1)[1]
+    demo.run("down")
     assert demo.pids() == []
 
 
