@@ -297,7 +297,8 @@ static void write_templates(const struct child *child)
 
 static void set_limits(const struct child *child)
 {
-	/* Ours is high, and programs that select(2) or close every number there is are not made for that. */
+	/* Ours is high, and programs that select(2) or close every number there is are not made for
+	 * that. */
 	const struct rlimit *nofile = child->context->limit_nofile;
 	if (nofile)
 		setrlimit(RLIMIT_NOFILE, nofile);
