@@ -3,7 +3,9 @@
 #
 #   size    the program: file, sections, and what each library adds
 #   build   how long a build takes: from nothing but the static libraries, and with nothing to do
-#   all     both (the default)
+#   boot    the images in each form until their first program runs, under QEMU's translator
+#           (minutes; only when asked for)
+#   all     size and build (the default)
 
 set -euo pipefail
 cd "$TOP"
@@ -32,18 +34,23 @@ bench_build() {
 	timed "nothing to do" env BUILD="$scratch" "$TOP/build.sh"
 }
 
+bench_boot() {
+	need_packages build bake demo
+	/usr/bin/python3 -B "$TOP/bench/boot.py"
+}
+
 main() {
 	local name
 	[ $# -gt 0 ] || set -- all
 	for name in "$@"; do
 		case $name in
-		size | build) "bench_$name" ;;
+		size | build | boot) "bench_$name" ;;
 		all)
 			bench_size
 			bench_build
 			;;
 		help | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
-		*) die "unknown measurement '$name'; expected size, build, all" ;;
+		*) die "unknown measurement '$name'; expected size, build, boot, all" ;;
 		esac
 	done
 }

@@ -9,12 +9,13 @@ import hashlib
 import os
 import posixpath
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
 
-from baking import BakeError, elf, icu, ocfs2
+from baking import BakeError, FetchError, elf, icu, ocfs2
 from baking.cpio import Tree, archive
 from baking.debs import Debs, package_list, run
 from baking.kmod import Modules
@@ -28,6 +29,9 @@ KERNEL_PARTS = ["--exclude=*/drivers/gpu", "--exclude=*/drivers/media", "--exclu
                 "--exclude=*/drivers/net/ethernet", "--exclude=*/drivers/net/wireless", "--exclude=*/drivers/scsi",
                 "--exclude=*/drivers/usb", "--exclude=*/drivers/staging", "--exclude=*/drivers/iio",
                 "--exclude=*/drivers/input", "--exclude=*/drivers/hwmon", "--exclude=*/kernel/sound"]  # fmt: skip
+
+# bake.sh then fetches apt's index anew and tries once more.
+EXIT_FETCH = 75
 
 COMMAND_LINE = [
     "console=ttyS0",
@@ -206,10 +210,14 @@ def put_modules(image, modules, names):
     return order
 
 
-def kernel(cache, packages, options):
-    """The kernel's file and its modules, ocfs2 among them with the fix."""
-    debs = Debs(cache, "kernel", packages["image-kernel"], update=options.update,
+def kernel_packages(cache, packages, update=False):
+    return Debs(cache, "kernel", packages["image-kernel"], update=update, say=step, libraries=False,
                 keep=("linux-image-6", "linux-headers-6", "linux-kbuild-6"))  # fmt: skip
+
+
+def kernel(cache, packages, options):
+    """The kernel's packages and the record of the one that holds it, its modules, its file."""
+    debs = kernel_packages(cache, packages, options.update)
     image = next((r for r in debs.plan if r["Package"].startswith("linux-image-6")), None)
     if not image:
         raise BakeError("apt resolved linux-image-amd64 to no kernel package")
@@ -261,7 +269,7 @@ def bake(options):
     with open(os.path.join(cache, "image.lock"), "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         step(f"{role}: packages")
-        debs = Debs(cache, role, packages["image-common"] + packages.get("image-" + role, []), update=options.update)
+        debs = Debs(cache, role, packages["image-common"] + packages.get("image-" + role, []), update=options.update, say=step)
         kernel_debs, kernel_record, modules, vmlinuz = kernel(cache, packages, options)
         image = Image(debs)
         names = image.role("common") + image.role(role)
@@ -292,11 +300,13 @@ def bake(options):
 
 
 def main():
+    # As an exception it lets what is half done be removed.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         bake(parse_arguments(sys.argv[1:]))
     except BakeError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return EXIT_FETCH if isinstance(error, FetchError) else 1
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1

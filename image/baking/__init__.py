@@ -3,3 +3,7 @@
 
 class BakeError(Exception):
     """Something the user can act on: the message says what was tried, on what, and what came back."""
+
+
+class FetchError(BakeError):
+    """apt could not resolve or fetch: perhaps its index of packages is missing or old."""

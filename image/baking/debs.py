@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import urllib.parse
 
-from . import BakeError
+from . import BakeError, FetchError
 
 # apt on its own sees the host's installed packages; here nothing counts as installed.
 NOTHING_INSTALLED = ["-o", "Dir::State::status=/dev/null"]
@@ -54,8 +54,10 @@ def _records(text):
 class Debs:
     """One set of packages with all their libraries."""
 
-    def __init__(self, cache, name, packages, keep=(), update=False):
-        """`keep`: prefixes of further dependencies to hold, beside those of section libs."""
+    def __init__(self, cache, name, packages, keep=(), libraries=True, update=False, say=lambda text: None):
+        """Of what the packages depend on, those of section libs are held (unless not `libraries`),
+        and those whose names begin with one of `keep`. `say` is told what takes long."""
+        self.say, self.with_libraries = say, libraries
         self.where = os.path.join(cache, "debs")
         self.unpacked = os.path.join(cache, "unpacked")
         self.packages, self.keep = sorted(packages), keep
@@ -97,18 +99,18 @@ class Debs:
         try:
             lines = run(base + self.packages).decode().splitlines()
         except BakeError as error:
-            raise BakeError(f"apt cannot resolve {' '.join(self.packages)} (is `apt-get update` done?): {error}") from None
+            raise FetchError(f"apt cannot resolve {' '.join(self.packages)}: {error}") from None
         chosen = []
         for line in lines:
             if line.startswith("Inst "):
                 name, version = line.split()[1:3]
                 chosen.append(f"{name}={version.lstrip('(')}")
         if not chosen:
-            raise BakeError(f"apt found nothing to fetch for {' '.join(self.packages)}")
+            raise FetchError(f"apt found nothing to fetch for {' '.join(self.packages)}")
         plan = []
         for record in _records(run(["apt-cache", "show", *chosen]).decode()):
             name = record["Package"]
-            if name in self.packages or record.get("Section") == "libs" or name.startswith(tuple(self.keep)):
+            if name in self.packages or (self.with_libraries and record.get("Section") == "libs") or name.startswith(tuple(self.keep)):
                 plan.append(record)
         return sorted(plan, key=lambda record: record["Package"])
 
@@ -124,12 +126,17 @@ class Debs:
         if not missing:
             return
         options = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+        size = sum(int(record["Size"]) for record in missing)
+        self.say(f"fetching {len(missing)} package{'s' if len(missing) > 1 else ''}, {size / 1e6:.0f} MB")
         with tempfile.TemporaryDirectory(dir=self.where) as there:
-            run(["apt-get", "download", "-qq", *options, *(f"{r['Package']}={r['Version']}" for r in missing)], cwd=there)
+            try:
+                run(["apt-get", "download", "-qq", *options, *(f"{r['Package']}={r['Version']}" for r in missing)], cwd=there)
+            except BakeError as error:
+                raise FetchError(str(error)) from None
             for record in missing:
                 fetched = os.path.join(there, os.path.basename(self._deb(record)))
                 if not os.path.exists(fetched):
-                    raise BakeError(f"apt-get download left no {os.path.basename(fetched)}")
+                    raise FetchError(f"apt-get download left no {os.path.basename(fetched)}")
                 os.replace(fetched, self._deb(record))
 
     def root(self, record, only=()):

@@ -55,8 +55,7 @@ def headers(where):
 
 def initrd(parts, path, stock):
     where, _, program = parts
-    packages = debs.package_list(TOP / "image/packages")
-    plan = debs.Debs(CACHE, "kernel", packages["image-kernel"])
+    plan = bake_py().kernel_packages(CACHE, debs.package_list(TOP / "image/packages"))
     record = next(r for r in plan.plan if r["Package"].startswith("linux-image-6"))
     modules = kmod.Modules(plan.root(record, bake_py().KERNEL_PARTS))
     if not stock:
