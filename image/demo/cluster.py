@@ -96,9 +96,13 @@ class Cluster:
                 if serial in machine.disks and not os.path.exists(machine.disks[serial][0]):
                     with open(machine.disks[serial][0], "wb") as file:
                         file.truncate(size << 20)
-        if not self.given_images:
-            for role in ROLES:
+        for role in ROLES:
+            if not self.given_images:
                 self._bake(role, say)
+            for name in ("vmlinuz", "initrd", "cmdline"):
+                path = os.path.join(self.image(role), name)
+                if not os.path.isfile(path):
+                    raise DemoError(f"no image of role {role}: {path} is missing")
 
     def _keys(self):
         """Public keys of all nodes; pairs that do not exist yet are made by `supervisor keygen`."""

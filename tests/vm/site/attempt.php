@@ -12,6 +12,16 @@ function connects(string $address): bool|string
 	return $socket ? true : "$code $text";
 }
 
+/* Whether who listens there also talks to us: an accepted connection that is closed at once is a refusal. */
+function stays(string $address): bool
+{
+	$socket = stream_socket_client($address, $code, $text, 3);
+	if (!$socket)
+		return false;
+	stream_set_timeout($socket, 5);
+	return fread($socket, 1) !== '' || stream_get_meta_data($socket)['timed_out'];
+}
+
 function write_to(string $path): bool
 {
 	$done = file_put_contents($path, 'x') !== false;
@@ -62,7 +72,7 @@ $attempts = [
 	'raw socket' => fn() => socket_create(AF_INET, SOCK_RAW, 1) !== false,
 	'netlink socket' => fn() => socket_create(16, SOCK_RAW, 0) !== false,
 	'replication port' => fn() => connects('tcp://10.77.0.11:7788') === true,
-	'lock manager port' => fn() => connects('tcp://10.77.0.11:21064') === true,
+	'lock manager' => fn() => stays('tcp://10.77.0.11:21064'),
 ];
 $controls = [
 	'read own script' => fn() => strlen(file_get_contents(__FILE__)) > 0,
@@ -70,7 +80,7 @@ $controls = [
 	'write /tmp' => fn() => write_to('/tmp/own-file'),
 	'connect to a web server' => fn() => connects('tcp://10.77.0.100:80') === true,
 	'symlink' => function () use ($own) {
-		foreach (['key.txt' => '/etc/supervisor/node.conf', 'sibling.txt' => 'sibling', 'init.txt' => '/proc/1/environ'] as $name => $target) {
+		foreach (['key.txt' => '/etc/supervisor/node.conf', 'sibling.txt' => 'sibling', 'proc-key.txt' => '/proc/1/root/etc/supervisor/node.conf'] as $name => $target) {
 			unlink("$own/$name");
 			if (!symlink($target, "$own/$name"))
 				return false;

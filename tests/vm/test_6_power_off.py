@@ -1,0 +1,111 @@
+"""The whole cluster powered off in order: every service stopped, nothing left dirty, everything there again afterwards."""
+
+import os
+import re
+
+import pytest
+
+import disks
+from nodes import NODES, SHARES, of_role
+
+# On each machine what serves stops before what it stands on.
+ORDER = {
+    "data": ["nfsd@{lease}", "nfsdcld@{lease}", "ocfs2", "dlm", "drbd-primary", "drbd", "network"],
+    "php": ["php-cgi:1", "share@a.example", "cachefiles", "network"],
+    "web": ["lighttpd", "share@a.example", "network"],
+}
+DISORDER = re.compile(r"supervisor: \S+: (stopped: .*|.*killed.*|.*not ready in time.*|failed.*)|Oops|BUG:|Call Trace|blocked for more")
+
+
+@pytest.fixture(scope="module")
+def powered_off(cluster):
+    """Everything off; what the services and sites were before."""
+    cluster.wait_ready()
+    before = {
+        "services": {node: [s["name"] for s in cluster.status(node)["services"] if s["state"] == "ready"] for node in NODES},
+        "visits": {share: cluster.page(host=share)["visits"] for share in SHARES},
+    }
+    before["down"] = cluster.demo("down")
+    return before
+
+
+def ends(cluster, node):
+    """The console from the moment on when it was told to power off."""
+    return cluster.console(node).rpartition("supervisor: stopping all services")[2]
+
+
+def test_roles_go_off_one_after_the_other(powered_off):
+    assert [line for line in powered_off["down"].stderr.splitlines() if line] == [
+        "powering off web1 web2", "powering off php1 php2", "powering off data1 data2"]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_service_is_stopped_then_the_power(cluster, powered_off, node):
+    end = ends(cluster, node)
+    for name in powered_off["services"][node]:
+        assert f"supervisor: {name}: stopped\n" in end or name == "php-cgi", f"{name}:\n{end}"
+    assert end.index("supervisor: all services stopped\n") < end.index("supervisor: power off\n")
+    assert "reboot: Power down" in end
+    assert not DISORDER.search(end), end
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_what_serves_stops_before_what_it_stands_on(cluster, powered_off, node):
+    assert powered_off
+    end = ends(cluster, node)
+    lease = {"data1": "nfs-a", "data2": "nfs-b"}.get(node)
+    places = [end.index(f"supervisor: {name.format(lease=lease)}: stopped") for name in ORDER[node.rstrip("12")]]
+    assert places == sorted(places), end
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_no_part_failed_in_the_machines_life(cluster, powered_off, node):
+    """The console from its boot on, but for what the tests have killed."""
+    assert powered_off
+    found = [line for line in cluster.console(node).splitlines() if DISORDER.search(line)]
+    assert not [line for line in found if "killed by signal 9" not in line]
+
+
+def data_disks(cluster):
+    return [os.path.join(cluster.state.disks, f"{node}-data.raw") for node in of_role("data")]
+
+
+def test_both_halves_of_the_replicated_disk_are_the_same(cluster, powered_off):
+    assert powered_off
+    one, other = (disks.drbd_metadata(path) for path in data_disks(cluster))
+    assert (one.bytes, one.current) == (other.bytes, other.current)
+    assert disks.first_difference(*data_disks(cluster), one.bytes) is None
+    for metadata in (one, other):
+        assert metadata.bitmap == 0  # no writes that the other one lacks
+        assert not metadata.flags & (disks.DRBD_PRIMARY | disks.DRBD_CRASHED_PRIMARY | disks.DRBD_FULL_SYNC)
+
+
+def test_the_cluster_filesystem_was_left_clean(cluster, powered_off):
+    assert powered_off
+    tools = disks.Tools(os.path.join(cluster.image("data"), "initrd"), os.path.join(cluster.directory, "data-image"))
+    for path in data_disks(cluster):
+        assert tools.journals(path) == ["", ""]
+        checked = tools.run("fsck.ocfs2", "-fn", path)
+        assert checked.returncode == 0 and "All passes succeeded" in checked.stdout, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("node", of_role("php"))
+def test_the_client_caches_were_left_clean(cluster, powered_off, node):
+    assert powered_off
+    assert disks.ext4_is_clean(os.path.join(cluster.state.disks, f"{node}-cache.raw"))
+
+
+def test_the_next_up_finds_everything_again(cluster, powered_off):
+    cluster.up()
+    cluster.wait_ready()
+    for share in SHARES:
+        assert cluster.page(host=share)["visits"] == powered_off["visits"][share] + 1
+    for node in of_role("data"):
+        assert cluster.drbd(node)["ds"] == "UpToDate/UpToDate"
+
+
+def test_a_second_power_off_is_as_good(cluster, powered_off):
+    assert powered_off
+    cluster.demo("down")
+    for node in NODES:
+        assert not DISORDER.search(ends(cluster, node)), ends(cluster, node)
