@@ -1,6 +1,7 @@
 """Six virtual machines that serve PHP from a replicated filesystem: ./build.sh demo. See USAGE."""
 
 import argparse
+import concurrent.futures
 import contextlib
 import copy
 import http.client
@@ -268,20 +269,23 @@ class Demo:
 
     # --- off
 
+    def ask_off(self, machine):
+        try:
+            code, _, errors = agent.run(self.state, machine.ctl_ports, ["poweroff"], 10)
+            if code != 0:
+                say(f"{machine.name}: poweroff: {errors.decode('utf-8', 'replace').strip()}")
+                machine.qmp("system_powerdown")
+        except agent.NoAnswer:
+            machine.qmp("system_powerdown")  # it may well go on: going off is how it answers
+        except agent.Refused as error:
+            say(f"{machine.name}: {error}")
+            machine.qmp("system_powerdown")
+
     def power_off(self, chosen):
         """Orderly, all of `chosen` at once; what is not off by the deadline is cut off. Returns the names of those."""
         asked = [machine for machine in chosen if machine.running()]
-        for machine in asked:
-            try:
-                code, _, errors = agent.run(self.state, machine.ctl_ports, ["poweroff"], 10)
-                if code != 0:
-                    say(f"{machine.name}: poweroff: {errors.decode('utf-8', 'replace').strip()}")
-                    machine.qmp("system_powerdown")
-            except agent.NoAnswer:
-                machine.qmp("system_powerdown")  # it may well go on: going off is how it answers
-            except agent.Refused as error:
-                say(f"{machine.name}: {error}")
-                machine.qmp("system_powerdown")
+        with concurrent.futures.ThreadPoolExecutor(len(asked) or 1) as pool:
+            list(pool.map(self.ask_off, asked))
         deadline = time.monotonic() + self.off_seconds
         late = []
         for machine in asked:

@@ -185,6 +185,10 @@ static int receive_answer(int fd, const char *target)
 	for (;;) {
 		uint8_t header[HEADER_BYTES] = {0};
 		int rc = receive(fd, header, sizeof(header));
+		if (rc > 0 && header[0] != FCGI_VERSION) {
+			log_warnx("%s: expected FastCGI version 1, found %u", target, header[0]);
+			return EXIT_NO;
+		}
 		size_t bytes = (size_t)header[4] << 8 | header[5];
 		if (rc > 0)
 			rc = receive(fd, content, bytes + header[6]);
@@ -192,10 +196,6 @@ static int receive_answer(int fd, const char *target)
 			log_warnx("%s: %s", target,
 				  rc < 0 ? strerror(errno)
 					 : "hung up before its answer was complete");
-			return EXIT_NO;
-		}
-		if (header[0] != FCGI_VERSION) {
-			log_warnx("%s: expected FastCGI version 1, found %u", target, header[0]);
 			return EXIT_NO;
 		}
 		if (header[1] == FCGI_STDOUT) {

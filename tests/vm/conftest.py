@@ -8,7 +8,7 @@ import pytest
 pytest.register_assert_rewrite("nodes", "disks")
 import nodes  # noqa: E402
 
-REPORTS_MAX = 4  # of a session: the first failures are the ones to read
+REPORTS_MAX = 2  # of a session: the first failures are the ones to read
 
 running = []  # the cluster, from before it starts
 reports = []

@@ -9,7 +9,7 @@ SECTOR = 512
 # struct meta_data_on_disk of the kernel's drivers/block/drbd/drbd_main.c, and the flags of its drbd_int.h.
 DRBD_METADATA = struct.Struct(">Q4QQQII")
 DRBD_MAGICS = (0x8374026B, 0x8374026C)
-DRBD_PRIMARY, DRBD_FULL_SYNC, DRBD_CRASHED_PRIMARY = 1 << 1, 1 << 3, 1 << 6
+DRBD_CONSISTENT, DRBD_PRIMARY, DRBD_FULL_SYNC, DRBD_WAS_UP_TO_DATE, DRBD_CRASHED_PRIMARY = 1, 1 << 1, 1 << 3, 1 << 4, 1 << 6
 EXT4_CLEAN, EXT4_NEEDS_RECOVERY = 0x1, 0x4
 
 
@@ -20,8 +20,8 @@ def drbd_metadata(path):
         file.seek((sectors // 8 * 8 - 8) * SECTOR)
         size, current, bitmap, _, _, _, _, flags, magic = DRBD_METADATA.unpack(file.read(DRBD_METADATA.size))
     assert magic in DRBD_MAGICS, f"{path}: no DRBD metadata, magic {magic:#x}"
-    # The lowest bit of the current generation tells the role it was written in.
-    return types.SimpleNamespace(bytes=size * SECTOR, current=current & ~1, bitmap=bitmap, flags=flags)
+    # The lowest bit of a generation tells the role it was written in.
+    return types.SimpleNamespace(bytes=size * SECTOR, current=current & ~1, bitmap=bitmap & ~1, flags=flags)
 
 
 def first_difference(one, other, size):

@@ -146,9 +146,9 @@ class Cluster:
     def wait_ready(self, nodes=None, deadline_s=DEADLINE_S):
         """Until every service of these nodes is ready."""
         for node in nodes or NODES:
-            wait_for(f"{node} ready", lambda: self._ready(node), deadline_s)
+            wait_for(f"{node} ready", lambda node=node: self.is_ready(node), deadline_s)
 
-    def _ready(self, node):
+    def is_ready(self, node):
         try:
             status = self.status(node)
         except agent.NoAnswer:

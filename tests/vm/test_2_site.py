@@ -28,10 +28,13 @@ def test_an_unknown_host_gets_the_first_site(cluster):
 
 
 @pytest.mark.parametrize("share", SHARES)
-def test_visits_are_counted_once_each_whoever_counts(cluster, share):
+def test_each_visit_has_a_number_of_its_own(cluster, share):
+    """Both PHP machines count in one file of the share, under a lock."""
     before = cluster.page(host=share)["visits"]
-    pages = at_once(*[lambda: cluster.page(host=share)] * 12)
-    assert sorted(page["visits"] for page in pages) == list(range(before + 1, before + 13))
+    numbers = sorted(page["visits"] for page in at_once(*[lambda: cluster.page(host=share)] * 12))
+    assert len(set(numbers)) == 12 and numbers[0] > before
+    if share == "b.example":  # the first site is also asked by `demo up`, until it answers
+        assert numbers == list(range(before + 1, before + 13))
 
 
 def test_requests_are_spread_over_both_php_machines(cluster):
