@@ -2,7 +2,7 @@
 
 import pytest
 
-from nodes import of_role
+from nodes import agent, of_role
 
 UNPRIVILEGED = [("web1", "lighttpd"), ("php1", "php-cgi:1"), ("php1", "gossip"), ("data1", "gossip"), ("web1", "gossip"),
                 ("data1", "log")]
@@ -47,7 +47,16 @@ def test_the_web_server_does_not_follow_a_link_to_the_nodes_key(cluster, attempt
     assert cluster.get("/%2e%2e/%2e%2e/etc/supervisor/node.conf")[0] in (400, 403, 404)
 
 
-@pytest.mark.parametrize("node", ["web1", "php1"])
-def test_the_key_that_they_cannot_reach_is_there(cluster, node):
-    """Otherwise the tests above would prove nothing."""
-    assert "secret-key = " in cluster.read(node, "/etc/supervisor/node.conf")
+@pytest.mark.parametrize("node, service", [("web1", "lighttpd"), ("php1", "php-cgi:1")])
+def test_the_key_is_there_but_not_where_they_live(cluster, node, service):
+    """What PID 1 reads is not in the files that these processes see."""
+    path = "/etc/supervisor/node.conf"
+    assert "secret-key = " in cluster.read(node, path)
+    with pytest.raises(agent.Refused, match="No such file"):
+        cluster.read(node, f"/proc/{cluster.service(node, service)['pid']}/root{path}")
+
+
+@pytest.mark.parametrize("service", ["gossip", "log"])
+def test_the_helpers_see_no_file_at_all(cluster, service):
+    with pytest.raises(agent.Refused, match="No such file"):
+        cluster.read("php1", f"/proc/{cluster.service('php1', service)['pid']}/root/proc/mounts")

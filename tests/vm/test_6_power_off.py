@@ -10,7 +10,7 @@ from nodes import NODES, SHARES, of_role
 
 # On each machine what serves stops before what it stands on.
 ORDER = {
-    "data": ["nfsd@{lease}", "nfsdcld@{lease}", "ocfs2", "dlm", "drbd-primary", "drbd", "network"],
+    "data": ["nfsd@{lease}", "ocfs2", "dlm", "drbd-primary", "drbd", "network"],
     "php": ["php-cgi:1", "share@a.example", "cachefiles", "network"],
     "web": ["lighttpd", "share@a.example", "network"],
 }
