@@ -18,7 +18,10 @@ from supervised import BINARY, TOP, Supervised, wait_for
 
 LIGHTTPD, PHP = "/usr/sbin/lighttpd", "/usr/bin/php-cgi8.2"
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False,
+                                        capture_output=True).returncode != 0,
+    reason="needs root that may make namespaces")
 needs_web = pytest.mark.skipif(not (os.path.exists(LIGHTTPD) and os.path.exists(PHP)),
                                reason="lighttpd or php-cgi8.2 is not installed")
 
