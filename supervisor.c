@@ -1,11 +1,13 @@
 /*
- * The front door: one executable, four parts. Which of them this process is going to play stands in its arguments:
+ * The front door: one executable, four parts. Which of them this process is going to play stands
+ * in its arguments:
  *
- *   supervisor --profile=NAME …     the supervising process: PID 1 of a machine or container, or a subreaper
- *   supervisor worker NAME ARG…     a child of it that does one thing: mount, serve, gossip, drain logs, …
- *   supervisor VERB ARG…            the command line
+ *   supervisor --profile=NAME …   supervises: PID 1 of a machine or container, or a subreaper
+ *   supervisor worker NAME ARG…   a child of that, which does one thing: mount, serve, gossip, …
+ *   supervisor VERB ARG…          the command line
  *
- * and, by the name of a link to it, what DRBD's kernel side calls when it loses its peer (services/drbd/).
+ * and, by the name of a link to it, what DRBD's kernel side calls when it loses its peer
+ * (services/drbd/).
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -28,37 +30,40 @@ struct part {
 };
 
 static const struct part workers[] = {
-	{ "address", address_worker, NULL },
-	{ "agent", agent_worker, NULL },
-	{ "cachefiles", cachefiles_worker, NULL },
-	{ "dlm", dlm_worker, NULL },
-	{ "drbd", drbd_worker, NULL },
-	{ "gossip", gossip_worker, NULL },
-	{ "log", log_worker, NULL },
-	{ "module", module_worker, NULL },
-	{ "netns", netns_worker, NULL },
-	{ "network", network_worker, NULL },
-	{ "nfs-clients", nfs_clients_worker, NULL },
-	{ "nfsd", nfsd_worker, NULL },
-	{ "ocfs2", ocfs2_worker, NULL },
-	{ "share", share_worker, NULL },
-	{ "share-dirs", share_dirs_worker, NULL },
+	{"address", address_worker, NULL},
+	{"agent", agent_worker, NULL},
+	{"cachefiles", cachefiles_worker, NULL},
+	{"dlm", dlm_worker, NULL},
+	{"drbd", drbd_worker, NULL},
+	{"gossip", gossip_worker, NULL},
+	{"log", log_worker, NULL},
+	{"module", module_worker, NULL},
+	{"netns", netns_worker, NULL},
+	{"network", network_worker, NULL},
+	{"nfs-clients", nfs_clients_worker, NULL},
+	{"nfsd", nfsd_worker, NULL},
+	{"ocfs2", ocfs2_worker, NULL},
+	{"share", share_worker, NULL},
+	{"share-dirs", share_dirs_worker, NULL},
 };
 
+/* `help`: its synopsis, a tab, what it does; NULL: the line of another verb names it. */
 static const struct part verbs[] = {
-	{ "status", cmd_status, "status [NAME] [--json]          services of this node and their states" },
-	{ "members", cmd_members, "members [--json]                nodes of the cluster, as this node sees them" },
-	{ "start", cmd_start, "start NAME [--no-wait]          start a service and all it requires" },
-	{ "stop", cmd_stop, "stop NAME [--force] [--no-wait] stop a service; --force: also what needs it" },
-	{ "restart", cmd_restart, "restart NAME [--force] [--no-wait]" },
-	{ "kill", cmd_kill, "kill NAME [SIGNAL]              signal all processes of a service" },
-	{ "log", cmd_log, "log NAME [-f] [-n LINES]        what a service wrote" },
-	{ "check", cmd_check, "check [--profile=P] [--node=N] [DIR]  validate a configuration, change nothing" },
-	{ "fcgi", cmd_fcgi, "fcgi ADDRESS:PORT SCRIPT [QUERY]  ask one PHP node directly" },
-	{ "keygen", cmd_keygen, "keygen [--json]                 make a node's key pair" },
-	{ "poweroff", cmd_poweroff, "poweroff | reboot | halt        stop all services in order, then the machine" },
-	{ "reboot", cmd_reboot, NULL },
-	{ "halt", cmd_halt, NULL },
+	{"status", cmd_status, "status [NAME] [--json]\tservices of this node and their states"},
+	{"members", cmd_members, "members [--json]\tnodes of the cluster, seen from here"},
+	{"start", cmd_start, "start NAME [--no-wait]\tstart a service and all it requires"},
+	{"stop", cmd_stop,
+	 "stop NAME [--force] [--no-wait]\tstop a service, by force what needs it too"},
+	{"restart", cmd_restart, "restart NAME [--force] [--no-wait]\tstop it, then start it"},
+	{"kill", cmd_kill, "kill NAME [SIGNAL]\tsignal all its processes (TERM)"},
+	{"log", cmd_log, "log NAME [-f] [-n LINES]\twhat it wrote; -f: and goes on to write"},
+	{"poweroff", cmd_poweroff, "poweroff | reboot | halt\tstop all in order, then the machine"},
+	{"reboot", cmd_reboot, NULL},
+	{"halt", cmd_halt, NULL},
+	{"check", cmd_check,
+	 "check [--profile=NAME] [--node=NAME] [--accounts=DIR] [DIR]\t"
+	 "find what is wrong in a configuration"},
+	{"keygen", cmd_keygen, "keygen [--json]\tmake a node's pair of keys"},
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -71,18 +76,33 @@ static const struct part *find(const struct part *table, size_t count, const cha
 	return NULL;
 }
 
+#define HELP_COLUMN 38
+
+static void help_verb(FILE *to, const char *text)
+{
+	int synopsis = (int)strcspn(text, "\t");
+
+	/* A synopsis that is too long for its column has a line of its own. */
+	fprintf(to, "  %-*.*s%s", HELP_COLUMN - 2, synopsis, text,
+		synopsis > HELP_COLUMN - 4 ? "\n" : "");
+	fprintf(to, "%*s%s\n", synopsis > HELP_COLUMN - 4 ? HELP_COLUMN : 0, "",
+		text + synopsis + 1);
+}
+
 static int help(FILE *to, int code)
 {
-	fputs("supervisor: init, service supervisor and cluster member in one program\n\n"
-	      "supervisor --profile=NAME [--node=NAME] [--config=DIR] [--run=DIR]\n"
-	      "    supervise: as PID 1 of a machine or a container, or as an ordinary process\n\n"
-	      "supervisor VERB …                 talk to the supervisor of this machine\n",
+	fputs("usage: supervisor --profile=NAME [--node=NAME] [--config=DIR] [--run=DIR]\n"
+	      "       supervisor VERB [ARGUMENT...] [--run=DIR]\n\n"
+	      "Init, service supervisor and cluster member in one program. With --profile it\n"
+	      "supervises: as PID 1 of a machine or of a container, or as any process. With a\n"
+	      "verb it talks to the one that does:\n\n",
 	      to);
 	for (size_t i = 0; i < COUNT(verbs); i++)
 		if (verbs[i].help)
-			fprintf(to, "    %s\n", verbs[i].help);
-	fputs("    version | help\n\n"
-	      "Exit codes: 0 fine, 1 no, 2 wrong usage. --run=DIR or SUPERVISOR_RUN name another supervisor's directory.\n",
+			help_verb(to, verbs[i].help);
+	help_verb(to, "version | help\tthis program's version; this text");
+	fputs("\nWhich supervisor: --run=DIR, else $SUPERVISOR_RUN, else /run/supervisor.\n"
+	      "Exit codes: 0 fine, 1 no, 2 wrong usage. Manual: supervisor(8).\n",
 	      to);
 	return code;
 }
@@ -105,6 +125,30 @@ static int run_worker(int argc, char **argv)
 	return worker->run(argc - 2, argv + 2);
 }
 
+/* An answer that could not be written is none. */
+static int written(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	log_warn("write to stdout");
+	return code ? code : 1;
+}
+
+static int run_verb(int argc, char **argv)
+{
+	const struct part *verb = find(verbs, COUNT(verbs), argv[0]);
+
+	if (verb)
+		return written(verb->run(argc, argv));
+	if (strcmp(argv[0], "version") == 0 || strcmp(argv[0], "--version") == 0)
+		return written(puts(supervisor_version) < 0);
+	if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "--help") == 0 ||
+	    strcmp(argv[0], "-h") == 0)
+		return written(help(stdout, 0));
+	log_warnx("unknown verb %s; try: supervisor help", argv[0]);
+	return 2;
+}
+
 static bool is_called(const char *path, const char *name)
 {
 	const char *slash = strrchr(path, '/');
@@ -118,18 +162,11 @@ int main(int argc, char **argv)
 		return drbd_helper(argc, argv);
 	if (argc < 2)
 		return help(stderr, 2);
-	if (strncmp(argv[1], "--", 2) == 0 && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "--version") != 0)
+	if (strncmp(argv[1], "--", 2) == 0 && strcmp(argv[1], "--help") != 0 &&
+	    strcmp(argv[1], "--version") != 0)
 		return supervise_main(argc, argv);
 	if (strcmp(argv[1], "worker") == 0)
 		return run_worker(argc, argv);
 
-	const struct part *verb = find(verbs, COUNT(verbs), argv[1]);
-	if (verb)
-		return verb->run(argc - 1, argv + 1);
-	if (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0)
-		return puts(supervisor_version) < 0;
-	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
-		return help(stdout, 0);
-	log_warnx("unknown verb %s; try: supervisor help", argv[1]);
-	return 2;
+	return run_verb(argc - 1, argv + 1);
 }

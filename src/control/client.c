@@ -10,6 +10,9 @@
 
 #include "src/base/log.h"
 
+/* The supervising process answers at once; what takes its time are services. */
+#define ANSWER_SECONDS 30
+
 static int usage_error(const char *usage, const char *what, const char *argument)
 {
 	fprintf(stderr, "supervisor: %s%s%s\nusage: supervisor %s\n", what, argument ? " " : "",
@@ -47,7 +50,7 @@ int client_options(int argc, char **argv, const char *allowed, int least, int mo
 	*o = (struct client_options){.run_dir = run && *run ? run : "/run/supervisor", .lines = -1};
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
-		if (strcmp(a, "--help") == 0) {
+		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
 			printf("usage: supervisor %s\n", usage);
 			exit(EXIT_FINE);
 		}
@@ -88,6 +91,9 @@ static int connect_to(const struct client_options *options)
 		close(fd);
 		return -1;
 	}
+	/* connect(2) waits while too many others do; this ends it, and a send(2). */
+	struct timeval limit = {.tv_sec = ANSWER_SECONDS};
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		if (errno == ENOENT || errno == ECONNREFUSED)
 			log_warnx("no supervisor runs here: %s: %s", address.sun_path,
@@ -100,6 +106,43 @@ static int connect_to(const struct client_options *options)
 	return fd;
 }
 
+static bool waits_for_a_service(const struct control_request *request)
+{
+	return (request->verb == CONTROL_START || request->verb == CONTROL_STOP ||
+		request->verb == CONTROL_RESTART) &&
+	       !(request->flags & CONTROL_NO_WAIT);
+}
+
+static int ask(int fd, struct control_request *request)
+{
+	struct timeval limit = {.tv_sec = ANSWER_SECONDS};
+
+	request->magic = CONTROL_MAGIC;
+	if (!waits_for_a_service(request))
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) == (ssize_t)sizeof(*request))
+		return 0;
+	log_warn("ask the supervisor");
+	return -1;
+}
+
+/* One whole record. */
+static int receive(int fd, struct control_record *record)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, record, sizeof(*record), 0);
+	while (n < 0 && errno == EINTR);
+	if (n == (ssize_t)sizeof(*record) && record->magic == CONTROL_MAGIC)
+		return 0;
+	if (n < 0 && errno == EAGAIN)
+		log_warnx("the supervisor does not answer");
+	else
+		log_warnx("the supervisor hung up before its answer was complete");
+	return -1;
+}
+
 int client_call(const struct client_options *options, struct control_request *request,
 		void (*each)(void *owner, const struct control_record *record), void *owner,
 		char *said, size_t said_bytes)
@@ -109,27 +152,13 @@ int client_call(const struct client_options *options, struct control_request *re
 
 	if (fd < 0)
 		return EXIT_NO;
-	request->magic = CONTROL_MAGIC;
-	if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) != (ssize_t)sizeof(*request)) {
-		log_warn("ask the supervisor");
-		close(fd);
-		return EXIT_NO;
-	}
-	for (;;) {
-		ssize_t n = recv(fd, &record, sizeof(record), 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != (ssize_t)sizeof(record) || record.magic != CONTROL_MAGIC) {
-			log_warnx("the supervisor hung up before its answer was complete");
-			close(fd);
-			return EXIT_NO;
-		}
-		if (record.type == CONTROL_END)
-			break;
+	int rc = ask(fd, request);
+	while (rc == 0 && (rc = receive(fd, &record)) == 0 && record.type != CONTROL_END)
 		if (each)
 			each(owner, &record);
-	}
 	close(fd);
+	if (rc < 0)
+		return EXIT_NO;
 	record.end.text[sizeof(record.end.text) - 1] = '\0';
 	if (record.end.code && record.end.text[0])
 		log_warnx("%s", record.end.text);

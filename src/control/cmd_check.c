@@ -10,11 +10,11 @@
 #include "src/process/seccomp.h"
 #include "src/worker/worker.h"
 
-static int usage(void)
+static int usage(FILE *to, int code)
 {
-	fprintf(stderr,
+	fprintf(to,
 		"usage: supervisor check [--profile=NAME] [--node=NAME] [--accounts=DIR] [DIR]\n");
-	return 2;
+	return code;
 }
 
 static bool option(const char *argument, const char *name, const char **value)
@@ -35,8 +35,10 @@ int cmd_check(int argc, char **argv)
 		    option(argv[i], "--node", &source.node) ||
 		    option(argv[i], "--accounts", &source.accounts))
 			continue;
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return usage(stdout, 0);
 		if (argv[i][0] == '-' || source.directory)
-			return usage();
+			return usage(stderr, 2);
 		source.directory = argv[i];
 	}
 

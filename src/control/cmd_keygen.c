@@ -12,6 +12,8 @@
 int cmd_keygen(int argc, char **argv)
 {
 	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
+		return puts("usage: supervisor keygen [--json]") < 0;
 	if (argc > 2 || (argc == 2 && !json)) {
 		fprintf(stderr, "usage: supervisor keygen [--json]\n");
 		return 2;

@@ -1,4 +1,4 @@
-/* supervisor log NAME [-f] [-n LINES]: prints what the log process keeps (src/log/log.h). */
+/* supervisor log NAME [-f] [-n LINES]: prints what the log process keeps (src/log/store.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,8 +23,17 @@ struct file {
 static bool open_log(struct file *file, const char *run_dir, const char *name, const char *suffix)
 {
 	snprintf(file->path, sizeof(file->path), "%s/log/%s.log%s", run_dir, name, suffix);
-	file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
-	return file->fd >= 0;
+	struct stat st;
+	/* The directory is the log process's: nothing that it puts there makes us wait, or leads
+	 * elsewhere. */
+	file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (file->fd < 0)
+		return false;
+	if (fstat(file->fd, &st) == 0 && S_ISREG(st.st_mode))
+		return true;
+	close(file->fd);
+	errno = EINVAL;
+	return false;
 }
 
 /* Copies from the present place to the end. */
@@ -76,9 +85,9 @@ static int follow(struct file *now, const char *run_dir, const char *name)
 	for (;;) {
 		struct stat here, there;
 		copy(now->fd);
-		/* Rotated: the rest of the old file has just been copied. */
 		if (stat(now->path, &there) == 0 && fstat(now->fd, &here) == 0 &&
 		    here.st_ino != there.st_ino) {
+			copy(now->fd); /* what came between our last look and the rotation */
 			close(now->fd);
 			if (!open_log(now, run_dir, name, ""))
 				return EXIT_NO;
@@ -101,7 +110,8 @@ int cmd_log(int argc, char **argv)
 	const char *name = options.argument[0];
 	long lines = options.lines >= 0 ? options.lines : LINES_DEFAULT;
 	if (strchr(name, '/') || !open_log(&now, options.run_dir, name, "")) {
-		log_warnx("nothing kept of a service called \"%s\"", name);
+		log_warnx("nothing is kept in %s/log of a service called \"%s\"", options.run_dir,
+			  name);
 		return EXIT_NO;
 	}
 	long missing = lines ? seek_lines(now.fd, lines) : (lseek(now.fd, 0, SEEK_END), 0);

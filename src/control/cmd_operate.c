@@ -61,9 +61,10 @@ static int signal_number(const char *text)
 		const char *name;
 		int number;
 	} known[] = {
-		{"HUP", SIGHUP},   {"INT", SIGINT},   {"QUIT", SIGQUIT}, {"ABRT", SIGABRT},
-		{"KILL", SIGKILL}, {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM},
-		{"STOP", SIGSTOP}, {"CONT", SIGCONT},
+		{"HUP", SIGHUP},     {"INT", SIGINT},	{"QUIT", SIGQUIT}, {"ABRT", SIGABRT},
+		{"KILL", SIGKILL},   {"USR1", SIGUSR1}, {"USR2", SIGUSR2}, {"TERM", SIGTERM},
+		{"STOP", SIGSTOP},   {"CONT", SIGCONT}, {"ALRM", SIGALRM}, {"PWR", SIGPWR},
+		{"WINCH", SIGWINCH},
 	};
 	char *rest;
 	long number = strtol(text, &rest, 10);
@@ -88,7 +89,7 @@ int cmd_kill(int argc, char **argv)
 	if (options.arguments == 2)
 		request.number = signal_number(options.argument[1]);
 	if (request.number == 0) {
-		log_warnx("unknown signal %s; expected a name as TERM or KILL, or a number",
+		log_warnx("unknown signal %s; expected a name like TERM or KILL, or a number",
 			  options.argument[1]);
 		return EXIT_USAGE;
 	}

@@ -16,13 +16,13 @@ static void print_node(const struct control_node *node)
 {
 	char up[16], boot[16];
 
-	printf("%s%s%s  profile %s  up %s", node->name[0] ? node->name : "(lone node)",
-	       node->stopping ? " (stopping)" : "", "", node->profile,
+	printf("%s%s  profile %s  up %s", node->name[0] ? node->name : "(lone node)",
+	       node->stopping ? " (stopping)" : "", node->profile,
 	       client_duration(node->up_ms, up, sizeof(up)));
 	if (node->boot_ms)
 		printf(", ready after %s", client_duration(node->boot_ms, boot, sizeof(boot)));
-	printf("  %u of %u services ready\n\n%-24s %-10s %7s %8s %6s  %s\n", node->services_ready,
-	       node->services, "SERVICE", "STATE", "PID", "SINCE", "STARTS", "");
+	printf("  %u of %u services ready\n\n%-24s %-10s %7s %8s %6s\n", node->services_ready,
+	       node->services, "SERVICE", "STATE", "PID", "SINCE", "STARTS");
 }
 
 static void print_service(const struct control_service *s)
@@ -31,9 +31,9 @@ static void print_service(const struct control_service *s)
 
 	if (s->pid)
 		snprintf(pid, sizeof(pid), "%d", s->pid);
-	printf("%-24s %s%-10s%s %7s %8s %6u  %s\n", s->name, client_colour(s->state), s->state,
+	printf("%-24s %s%-10s%s %7s %8s %6u%s%s\n", s->name, client_colour(s->state), s->state,
 	       client_colour_end(), pid, client_duration(s->since_ms, since, sizeof(since)),
-	       s->starts, s->why);
+	       s->starts, s->why[0] ? "  " : "", s->why);
 }
 
 static void json_node(struct printer *p, const struct control_node *node)

@@ -18,6 +18,7 @@
 #include "src/log/store.h"
 
 #define DRAIN_BYTES 16384
+#define PIPE_BYTES  65536 /* pipe(7): what one holds */
 
 static struct store_stream stream[SERVICES_MAX];
 static size_t stream_count;
@@ -63,9 +64,13 @@ static bool add_stream(const char *name, int fd)
 		log_warnx("stream \"%s\" refused", name);
 		return false;
 	}
-	if (store_open(s, directory_fd, name) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
-	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+	/* Without a file the service's output is lost, but the service does not wait for its
+	 * reader. */
+	if (store_open(s, directory_fd, name) < 0)
 		log_warn("keep the output of %s", name);
+	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
+	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
+		log_warn("drain the output of %s", name);
 		return false;
 	}
 	s->pipe_fd = fd;
@@ -111,12 +116,18 @@ static void catch_stop(sigset_t *while_waiting)
 	sigdelset(while_waiting, SIGTERM);
 }
 
-/* The last words of those that stopped before us. */
+/* The last words of those that stopped before us; one that goes on talking does not keep us here.
+ */
 static void drain_all(void)
 {
-	for (size_t i = 0; i < stream_count; i++)
-		while (drain(&stream[i]))
+	struct timespec now;
+
+	for (size_t i = 0; i < stream_count; i++) {
+		for (size_t n = 0; n < PIPE_BYTES / DRAIN_BYTES + 1 && drain(&stream[i]); n++)
 			;
+		clock_gettime(CLOCK_REALTIME, &now);
+		store_end(&stream[i], directory_fd, &now);
+	}
 }
 
 int log_worker(int argc, char **argv)

@@ -29,6 +29,9 @@ int store_open(struct store_stream *stream, int directory_fd, const char *name)
 	char path[SERVICE_NAME_BYTES + 8];
 	struct stat st;
 
+	snprintf(stream->name, sizeof(stream->name), "%s", name);
+	stream->held = 0;
+	stream->file_fd = -1;
 	file_name(path, sizeof(path), name, "");
 	int fd = openat(directory_fd, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
 			0644);
@@ -36,8 +39,6 @@ int store_open(struct store_stream *stream, int directory_fd, const char *name)
 		return -1;
 	stream->file_fd = fd;
 	stream->file_bytes = fstat(fd, &st) == 0 ? (size_t)st.st_size : 0;
-	snprintf(stream->name, sizeof(stream->name), "%s", name);
-	stream->held = 0;
 	return 0;
 }
 
@@ -89,6 +90,12 @@ static void write_line(struct store_stream *stream, int directory_fd, const stru
 {
 	char stamp[64];
 
+	if (stream->file_fd < 0) {
+		size_t held = stream->held;
+		if (store_open(stream, directory_fd, stream->name) < 0)
+			return;
+		stream->held = held;
+	}
 	store_stamp(stamp, sizeof(stamp), now);
 	struct iovec part[3] = {
 		{.iov_base = stamp, .iov_len = STAMP_BYTES},
@@ -103,17 +110,36 @@ static void write_line(struct store_stream *stream, int directory_fd, const stru
 		rotate(stream, directory_fd);
 }
 
+/*
+ * A byte of UTF-8 or of anything else that no terminal takes for a command. C1 controls are C2 80
+ * to C2 9F; the same bytes alone are commands to terminals of 8-bit character sets.
+ */
+static bool is_harmless(unsigned char before, unsigned char c)
+{
+	if (c < 0x80)
+		return (c >= ' ' && c != 0x7f) || c == '\t';
+	return c >= 0xA0 || (before >= 0x80 && before != 0xC2);
+}
+
+void store_end(struct store_stream *stream, int directory_fd, const struct timespec *now)
+{
+	if (stream->held > 0)
+		write_line(stream, directory_fd, now);
+}
+
 void store_take(struct store_stream *stream, int directory_fd, const char *data, size_t bytes,
 		const struct timespec *now)
 {
 	for (size_t i = 0; i < bytes; i++) {
 		if (data[i] == '\n') {
 			write_line(stream, directory_fd, now);
+			stream->before = '\n';
 			continue;
 		}
 		/* What a terminal would obey, it shall not find in a log. */
-		bool control = (unsigned char)data[i] < ' ' && data[i] != '\t';
-		stream->line[stream->held++] = control ? '?' : data[i];
+		unsigned char c = (unsigned char)data[i];
+		stream->line[stream->held++] = is_harmless(stream->before, c) ? data[i] : '?';
+		stream->before = c;
 		if (stream->held == sizeof(stream->line))
 			write_line(stream, directory_fd, now);
 	}

@@ -122,9 +122,15 @@ static ssize_t read_disk(const char *path, char *buffer, size_t bytes)
 	return (ssize_t)used;
 }
 
+struct unpacking {
+	const char *directory;
+	size_t files;
+};
+
 static int unpack(void *owner, const char *name, const char *data, size_t bytes)
 {
-	const char *directory = owner;
+	struct unpacking *unpacking = owner;
+	const char *directory = unpacking->directory;
 	char path[512];
 	bool secret = strcmp(name, "node.conf") == 0;
 
@@ -142,11 +148,13 @@ static int unpack(void *owner, const char *name, const char *data, size_t bytes)
 		log_warn("config disk: write %s", path);
 	if (fd >= 0)
 		close(fd);
+	unpacking->files++;
 	return 0;
 }
 
 void machine_read_config_disk(const char *directory)
 {
+	struct unpacking unpacking = {.directory = directory};
 	char path[64];
 	const char *error;
 
@@ -160,8 +168,10 @@ void machine_read_config_disk(const char *directory)
 	ssize_t n = read_disk(path, buffer, CONFIG_DISK_BYTES);
 	if (n < 0)
 		log_warn("config disk: read %s", path);
-	else if ((error = tar_each(buffer, (size_t)n, unpack, (void *)(uintptr_t)directory)))
+	else if ((error = tar_each(buffer, (size_t)n, unpack, &unpacking)))
 		log_warnx("config disk %s: %s", path, error);
+	else if (unpacking.files == 0)
+		log_warnx("config disk %s: holds no file", path);
 	explicit_bzero(buffer, CONFIG_DISK_BYTES); /* it held the node's secret key */
 	free(buffer);
 }

@@ -74,6 +74,9 @@ const char *tar_each(const char *archive, size_t bytes,
 				return "a file name that is too long or leads elsewhere";
 			if (each(owner, relative, header + BLOCK, (size_t)size))
 				return NULL;
+		} else if (type == 'L' || type == 'K' || type == 'S') {
+			/* GNU's own: the name in the next header would be cut. */
+			return "a long file name or a sparse file";
 		}
 		size_t padded = ((size_t)size + BLOCK - 1) / BLOCK * BLOCK;
 		if (padded > bytes - at - BLOCK)
