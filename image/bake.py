@@ -28,7 +28,7 @@ LIMIT_BYTES = {"web": 15_000_000, "data": 20_000_000, "php": 35_000_000}
 KERNEL_PARTS = ["--exclude=*/drivers/gpu", "--exclude=*/drivers/media", "--exclude=*/drivers/infiniband",
                 "--exclude=*/drivers/net/ethernet", "--exclude=*/drivers/net/wireless", "--exclude=*/drivers/scsi",
                 "--exclude=*/drivers/usb", "--exclude=*/drivers/staging", "--exclude=*/drivers/iio",
-                "--exclude=*/drivers/input", "--exclude=*/drivers/hwmon", "--exclude=*/kernel/sound"]  # fmt: skip
+                "--exclude=*/drivers/input/*/*", "--exclude=*/drivers/hwmon", "--exclude=*/kernel/sound"]  # fmt: skip
 
 # bake.sh then fetches apt's index anew and tries once more.
 EXIT_FETCH = 75

@@ -461,7 +461,7 @@ static void client_ready(struct watch *watch, uint32_t events)
 		send_more(client);
 		return;
 	}
-	ssize_t n = recv(watch->fd, &request, sizeof(request), MSG_DONTWAIT);
+	ssize_t n = recv(watch->fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0 || client->waiting)

@@ -138,8 +138,9 @@ void store_take(struct store_stream *stream, int directory_fd, const char *data,
 		}
 		/* What a terminal would obey, it shall not find in a log. */
 		unsigned char c = (unsigned char)data[i];
-		stream->line[stream->held++] = is_harmless(stream->before, c) ? data[i] : '?';
-		stream->before = c;
+		bool harmless = is_harmless(stream->before, c);
+		stream->line[stream->held++] = harmless ? data[i] : '?';
+		stream->before = harmless ? c : '?';
 		if (stream->held == sizeof(stream->line))
 			write_line(stream, directory_fd, now);
 	}

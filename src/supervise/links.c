@@ -155,7 +155,7 @@ static void gossip_ready(struct watch *watch, uint32_t events)
 	struct gossip_message message;
 
 	(void)events;
-	ssize_t n = recv(watch->fd, &message, sizeof(message), 0);
+	ssize_t n = recv(watch->fd, &message, sizeof(message), MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
