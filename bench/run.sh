@@ -5,6 +5,7 @@
 #   build   how long a build takes: from nothing but the static libraries, and with nothing to do
 #   boot    the images in each form until their first program runs, under QEMU's translator
 #           (minutes; only when asked for)
+#   demo    the demo: time to the first page, boot of each role, memory (minutes; only when asked for)
 #   all     size and build (the default)
 
 set -euo pipefail
@@ -39,18 +40,23 @@ bench_boot() {
 	/usr/bin/python3 -B "$TOP/bench/boot.py"
 }
 
+bench_demo() {
+	need_packages build bake demo
+	/usr/bin/python3 -B "$TOP/bench/demo.py"
+}
+
 main() {
 	local name
 	[ $# -gt 0 ] || set -- all
 	for name in "$@"; do
 		case $name in
-		size | build | boot) "bench_$name" ;;
+		size | build | boot | demo) "bench_$name" ;;
 		all)
 			bench_size
 			bench_build
 			;;
 		help | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
-		*) die "unknown measurement '$name'; expected size, build, boot, all" ;;
+		*) die "unknown measurement '$name'; expected size, build, boot, demo, all" ;;
 		esac
 	done
 }
