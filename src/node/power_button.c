@@ -11,10 +11,12 @@
 
 #include "src/base/log.h"
 
-#define DEVICES_MAX 8
+#define DEVICES_MAX 32
+#define BUTTONS_MAX 8
 
 static void (*on_press)(void *owner);
 static struct loop *watching;
+static struct watch button[BUTTONS_MAX];
 
 static void button_ready(struct watch *watch, uint32_t events)
 {
@@ -42,27 +44,33 @@ static bool has_power_key(int fd)
 	       keys[KEY_POWER / 8] & (1 << (KEY_POWER % 8));
 }
 
-void power_button_open(struct loop *loop, struct watch *watch, void (*pressed)(void *owner),
-		       void *owner)
+/* False: no device of that number, or one without the key. */
+static bool open_device(int number, struct watch *watch)
 {
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/input/event%d", number);
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	watch->fd = fd;
+	if (has_power_key(fd) && loop_add(watching, watch, EPOLLIN) == 0) {
+		log_info("power button: %s", path);
+		return true;
+	}
+	close(fd);
+	watch->fd = -1;
+	return false;
+}
+
+void power_button_open(struct loop *loop, void (*pressed)(void *owner), void *owner)
+{
+	int used = 0;
+
 	on_press = pressed;
 	watching = loop;
-	*watch = (struct watch){.fd = -1, .ready = button_ready, .owner = owner};
-	for (int i = 0; i < DEVICES_MAX; i++) {
-		char path[64];
-		snprintf(path, sizeof(path), "/dev/input/event%d", i);
-		int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (!has_power_key(fd)) {
-			close(fd);
-			continue;
-		}
-		watch->fd = fd;
-		if (loop_add(loop, watch, EPOLLIN) < 0)
-			log_warn("watch the power button");
-		else
-			log_info("power button: %s", path);
-		return;
+	for (int i = 0; i < DEVICES_MAX && used < BUTTONS_MAX; i++) {
+		button[used] = (struct watch){.fd = -1, .ready = button_ready, .owner = owner};
+		used += open_device(i, &button[used]);
 	}
 }

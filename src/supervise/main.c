@@ -241,7 +241,7 @@ static int give_up(const struct supervisor *sv)
 static int run(struct supervisor *sv)
 {
 	if (sv->machine)
-		power_button_open(&sv->loop, &sv->power_button, power_button, sv);
+		power_button_open(&sv->loop, power_button, sv);
 	log_info("%s: profile %s, %zu services",
 		 sv->config->self ? sv->config->self->name : "lone node", sv->source.profile,
 		 sv->config->service_count);

@@ -72,7 +72,7 @@ struct supervisor {
 	bool goal_forced;
 
 	struct loop loop;
-	struct watch signals, notify, power_button;
+	struct watch signals, notify;
 	char notify_path[108];
 	int self_fd;   /* our own executable */
 	int lock_fd;   /* of the run directory: it is ours */
