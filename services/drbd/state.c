@@ -23,14 +23,29 @@ static bool token_is(struct token token, const char *word)
 	return token.length == strlen(word) && memcmp(token.text, word, token.length) == 0;
 }
 
+/* One line: which state it tells of, whether of the first picture, and the token just read. */
+struct reader {
+	struct drbd_state *state;
+	bool first_picture;
+	struct token token;
+};
+
+enum word { ROLE, SUSPENDED, CONNECTION, PEER_ROLE, DISK, REPLICATION, PEER_DISK };
+
 /* "key:VALUE" into `value`; a value that does not fit or is not a plain word counts as unknown. */
-static bool take(struct token token, const char *key, char value[DRBD_WORD_BYTES])
+static void take(const struct reader *reader, const char *key, enum word word,
+		 char value[DRBD_WORD_BYTES])
 {
+	const struct token token = reader->token;
 	const size_t prefix = strlen(key);
 
 	if (token.length <= prefix || memcmp(token.text, key, prefix) != 0 ||
 	    token.text[prefix] != ':')
-		return false;
+		return;
+	if (reader->first_picture && reader->state->changed & 1u << word)
+		return;
+	if (!reader->first_picture)
+		reader->state->changed |= 1u << word;
 	const char *text = token.text + prefix + 1;
 	size_t length = token.length - prefix - 1;
 	for (size_t i = 0; i < length; i++) {
@@ -42,14 +57,14 @@ static bool take(struct token token, const char *key, char value[DRBD_WORD_BYTES
 		length = 0;
 	memcpy(value, text, length);
 	value[length] = '\0';
-	return true;
 }
 
-static void take_suspended(struct drbd_state *state, struct token token)
+static void take_suspended(const struct reader *reader)
 {
 	char value[DRBD_WORD_BYTES];
-	if (take(token, "suspended", value))
-		state->suspended = strcmp(value, "no") != 0;
+	strcpy(value, reader->state->suspended ? "yes" : "no");
+	take(reader, "suspended", SUSPENDED, value);
+	reader->state->suspended = strcmp(value, "no") != 0;
 }
 
 bool drbd_state_line(struct drbd_state *state, const char *line, size_t length)
@@ -58,44 +73,40 @@ bool drbd_state_line(struct drbd_state *state, const char *line, size_t length)
 	struct token action = next_token(&at, end);
 	struct token object = next_token(&at, end);
 	const bool gone = token_is(action, "destroy");
+	struct reader reader = {.state = state, .first_picture = token_is(action, "exists")};
 
-	if (!gone && !token_is(action, "exists") && !token_is(action, "create") &&
+	if (!gone && !reader.first_picture && !token_is(action, "create") &&
 	    !token_is(action, "change"))
 		return token_is(action, "call") || token_is(action, "response");
 	if (token_is(object, "-")) {
 		state->complete = true;
 		return true;
 	}
-	if (token_is(object, "resource")) {
-		state->exists = !gone;
-		for (struct token t = next_token(&at, end); t.length > 0;
-		     t = next_token(&at, end)) {
-			take(t, "role", state->role);
-			take_suspended(state, t);
-		}
-	} else if (token_is(object, "connection")) {
-		if (gone)
-			state->connection[0] = '\0';
-		for (struct token t = next_token(&at, end); t.length > 0;
-		     t = next_token(&at, end)) {
-			take(t, "connection", state->connection);
-			take(t, "role", state->peer_role);
-		}
-	} else if (token_is(object, "device")) {
-		if (gone)
-			state->disk[0] = '\0';
-		for (struct token t = next_token(&at, end); t.length > 0; t = next_token(&at, end))
-			take(t, "disk", state->disk);
-	} else if (token_is(object, "peer-device")) {
-		if (gone)
-			state->replication[0] = state->peer_disk[0] = '\0';
-		for (struct token t = next_token(&at, end); t.length > 0;
-		     t = next_token(&at, end)) {
-			take(t, "replication", state->replication);
-			take(t, "peer-disk", state->peer_disk);
-		}
-	} else {
+	const bool resource = token_is(object, "resource"), device = token_is(object, "device");
+	const bool connection = token_is(object, "connection");
+	if (!resource && !device && !connection && !token_is(object, "peer-device"))
 		return false;
+	if (resource)
+		state->exists = !gone;
+	else if (gone && connection)
+		state->connection[0] = '\0';
+	else if (gone && device)
+		state->disk[0] = '\0';
+	else if (gone)
+		state->replication[0] = state->peer_disk[0] = '\0';
+	while ((reader.token = next_token(&at, end)).length > 0) {
+		if (resource) {
+			take(&reader, "role", ROLE, state->role);
+			take_suspended(&reader);
+		} else if (connection) {
+			take(&reader, "connection", CONNECTION, state->connection);
+			take(&reader, "role", PEER_ROLE, state->peer_role);
+		} else if (device) {
+			take(&reader, "disk", DISK, state->disk);
+		} else {
+			take(&reader, "replication", REPLICATION, state->replication);
+			take(&reader, "peer-disk", PEER_DISK, state->peer_disk);
+		}
 	}
 	return true;
 }

@@ -3,6 +3,9 @@
  * "exists", "change", "create" or "destroy" an object, "exists -" when the first picture is
  * complete. Only what changed is in a line. Words as drbd-utils prints them
  * (user/shared/drbdstrings.c). Pure: no system call.
+ *
+ * The kernel takes the first picture once and hands it out piece by piece, with the changes of the
+ * meantime between: an "exists" may be older than a "change" before it.
  */
 #ifndef SERVICES_DRBD_STATE_H
 #define SERVICES_DRBD_STATE_H
@@ -23,6 +26,7 @@ struct drbd_state {
 	char disk[DRBD_WORD_BYTES]; /* Diskless, Inconsistent, Outdated, Consistent, UpToDate, … */
 	char replication[DRBD_WORD_BYTES]; /* Off, Established, SyncSource, SyncTarget, … */
 	char peer_disk[DRBD_WORD_BYTES];   /* as disk, or DUnknown */
+	unsigned int changed;		   /* bit N: the Nth word above was in a "change" already */
 };
 
 /* Takes in one line without its newline. False: not a line of events2 (the state is unchanged). */

@@ -64,6 +64,32 @@ static void test_changes(void **state)
 	assert_false(s.exists);
 }
 
+/*
+ * A first boot under load hung: the connection came up between the first picture's pieces, and the
+ * last piece, older, said again that the peer's disk was unknown. No event followed any more.
+ */
+static void test_first_picture_older_than_a_change(void **state)
+{
+	struct drbd_state s = {0};
+	(void)state;
+	line(&s, "exists resource name:r0 role:Secondary suspended:no");
+	line(&s, "exists connection name:r0 peer-node-id:0 conn-name:peer connection:Connecting "
+		 "role:Unknown");
+	line(&s, "change connection name:r0 peer-node-id:0 conn-name:peer connection:Connected "
+		 "role:Secondary");
+	line(&s, "change peer-device name:r0 peer-node-id:0 conn-name:peer volume:0 "
+		 "replication:Established peer-disk:Inconsistent");
+	line(&s, "exists device name:r0 volume:0 minor:0 disk:Inconsistent");
+	line(&s, "exists peer-device name:r0 peer-node-id:0 conn-name:peer volume:0 "
+		 "replication:Off peer-disk:DUnknown resync-suspended:no");
+	line(&s, "exists -");
+	assert_string_equal(s.peer_disk, "Inconsistent");
+	assert_true(drbd_both_new(&s));
+	line(&s, "change resource name:r0 suspended:fencing");
+	line(&s, "exists resource name:r0 role:Secondary suspended:no");
+	assert_true(s.suspended);
+}
+
 /* A target of a running sync may be promoted, one that waits for a source may not. */
 static void test_promotion(void **state)
 {
@@ -118,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_picture),
 		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_first_picture_older_than_a_change),
 		cmocka_unit_test(test_promotion),
 		cmocka_unit_test(test_other_lines),
 	};

@@ -1,6 +1,7 @@
 """What the machines' disks hold while the machines are off."""
 
 import os
+import shlex
 import struct
 import subprocess
 import types
@@ -50,7 +51,7 @@ class Tools:
     def __init__(self, initrd, directory):
         self.root = directory
         os.makedirs(directory, exist_ok=True)
-        unpack = f"zstd -dcq {initrd} | cpio -id --quiet 'usr/sbin/*.ocfs2' 'usr/lib/x86_64-linux-gnu/*' 'usr/lib64/*'"
+        unpack = f"zstd -dcq {shlex.quote(initrd)} | cpio -id --quiet 'usr/sbin/*.ocfs2' 'usr/lib/x86_64-linux-gnu/*' 'usr/lib64/*'"
         subprocess.run(["bash", "-o", "pipefail", "-c", unpack], cwd=directory, check=True)
 
     def run(self, name, *words):
