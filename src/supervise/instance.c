@@ -16,8 +16,8 @@
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
 
-#define PROBE_MS      50
-#define UNDO_AGAIN_MS 200
+#define PROBE_MS 50
+#define AGAIN_MS 200
 
 static void error_ready(struct watch *watch, uint32_t events);
 static void populated_ready(struct watch *watch, uint32_t events);
@@ -228,7 +228,7 @@ static bool run(struct instance *instance, const struct command *command, bool u
 		loop_close(&sv->loop, &instance->channel);
 		/* What was done must be undone, even if not at once: a mount that stays is a
 		 * filesystem left dirty. */
-		instance->undo_at_ms = again ? loop_now_ms() + UNDO_AGAIN_MS : 0;
+		instance->undo_at_ms = again ? loop_now_ms() + AGAIN_MS : 0;
 		return again;
 	}
 	instance->pid = spawned.pid;
@@ -242,6 +242,29 @@ static bool run(struct instance *instance, const struct command *command, bool u
 	return true;
 }
 
+static void kill_all(struct instance *instance)
+{
+	instance->kill_at_ms = 0;
+	if (instance->cgroup_fd < 0) {
+		if (instance->pid > 0)
+			kill(-instance->pid, SIGKILL); /* its session's process group */
+		return;
+	}
+	if (cgroup_kill(instance->cgroup_fd) == 0)
+		return;
+	log_warn("%s: kill its cgroup", instance->def->name);
+	instance->kill_at_ms = loop_now_ms() + AGAIN_MS;
+}
+
+void instance_kill_again(struct instance *instance)
+{
+	enum life_state state = instance->supervisor->service[instance->index].life.state;
+
+	instance->kill_at_ms = 0;
+	if (state == LIFE_STOPPING || state == LIFE_CLEARING || state == LIFE_UNDOING)
+		kill_all(instance);
+}
+
 bool instance_act(struct instance *instance, unsigned actions)
 {
 	const struct service_def *def = instance->def;
@@ -249,14 +272,8 @@ bool instance_act(struct instance *instance, unsigned actions)
 	if (actions & LIFE_DO_SIGNAL && instance_signal(instance, def->stop_signal) < 0 &&
 	    errno != ESRCH)
 		log_warn("%s: signal %d", def->name, def->stop_signal);
-	if (actions & LIFE_DO_KILL) {
-		if (instance->cgroup_fd >= 0) {
-			if (cgroup_kill(instance->cgroup_fd) < 0)
-				log_warn("%s: kill its cgroup", def->name);
-		} else if (instance->pid > 0) {
-			kill(-instance->pid, SIGKILL); /* its session's process group */
-		}
-	}
+	if (actions & LIFE_DO_KILL)
+		kill_all(instance);
 	if (actions & LIFE_DO_START)
 		return run(instance, &def->start, false);
 	if (actions & LIFE_DO_UNDO)
@@ -360,7 +377,16 @@ bool instance_is_empty(struct instance *instance)
 {
 	if (instance->pid > 0)
 		return false;
-	return instance->cgroup_fd < 0 || cgroup_populated(instance->cgroup_fd) <= 0;
+	if (instance->cgroup_fd < 0)
+		return true;
+	int populated = instance->populated.fd >= 0 ? cgroup_events_read(instance->populated.fd)
+						    : cgroup_populated(instance->cgroup_fd);
+	if (populated < 0 && errno != ENODEV &&
+	    errno != ENOENT) /* those: somebody has removed it */
+		instance->kill_at_ms = loop_now_ms() + AGAIN_MS;
+	else if (populated <= 0)
+		return true;
+	return false;
 }
 
 static void error_ready(struct watch *watch, uint32_t events)

@@ -16,6 +16,8 @@ enum life_event instance_exited(struct instance *instance, int status);
 bool instance_is_empty(struct instance *instance);
 /* A readiness probe is due (READY_TCP, READY_UNIX): true if it answered. Never blocks. */
 bool instance_probe(struct instance *instance);
+/* Its cgroup could not be killed for want of a descriptor, and it is time to try again. */
+void instance_kill_again(struct instance *instance);
 /* The stop command could not be started for want of a process, and it is time to try again: false
  * if that is to be given up. */
 bool instance_undo_again(struct instance *instance);

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -75,16 +76,18 @@ static void init_service(struct supervisor *sv, size_t i)
 /* One supervisor a run directory: a second one would take the first one's sockets away. */
 static int take_run_directory(struct supervisor *sv)
 {
-	char path[256];
+	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 
+	/* The longest name of a socket in it. */
+	if (strlen(sv->run_dir) + sizeof("/control.new") > sizeof(path)) {
+		log_warnx("--run=%s is too long for the sockets in it", sv->run_dir);
+		return -1;
+	}
 	if (mkdir(sv->run_dir, 0755) < 0 && errno != EEXIST) {
 		log_warn("make %s", sv->run_dir);
 		return -1;
 	}
-	if ((size_t)snprintf(path, sizeof(path), "%s/lock", sv->run_dir) >= sizeof(path)) {
-		log_warnx("--run=%s is too long", sv->run_dir);
-		return -1;
-	}
+	snprintf(path, sizeof(path), "%s/lock", sv->run_dir);
 	sv->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (sv->lock_fd < 0 || flock(sv->lock_fd, LOCK_EX | LOCK_NB) < 0) {
 		if (sv->lock_fd >= 0 && errno == EWOULDBLOCK)
@@ -283,6 +286,8 @@ static uint64_t run_timers(struct supervisor *sv)
 		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms &&
 		    instance_probe(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
+		if (instance->kill_at_ms && instance->kill_at_ms <= now_ms)
+			instance_kill_again(instance);
 		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
 		    !instance_undo_again(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_EXIT_BAD);
@@ -291,6 +296,7 @@ static uint64_t run_timers(struct supervisor *sv)
 	for (size_t i = 0; i < sv->count; i++) {
 		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
 		next_ms = earlier(next_ms, sv->instance[i].probe_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i].kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i].undo_at_ms);
 	}
 	return earlier(earlier(next_ms, sv->goal_deadline_ms), sv->control_due_ms);

@@ -48,6 +48,7 @@ struct instance {
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
 	uint64_t probe_at_ms;	 /* READY_TCP, READY_UNIX: next look; 0: none */
+	uint64_t kill_at_ms; /* its cgroup could not be killed, or looked into: again then; 0: no */
 	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
