@@ -242,7 +242,7 @@ def test_start_stop_and_restart_wait_until_it_is_done():
 def test_what_does_not_come_up_is_answered_with_its_reason():
     services = {
         "failing": "kind = oneshot\nrestart = never\nstart = /bin/false\n",
-        "flapping": "kind = daemon\nrestart-delay = 5s\nstart = /bin/false\n",
+        "flapping": "kind = daemon\nready = notify\nrestart-delay = 5s\nstart = /bin/false\n",
         "above": SLEEPER + "requires = failing\n",
         "top": SLEEPER + "requires = above\n",
         "pool": SLEEPER + "instances = 2\nrequires = failing\n",
