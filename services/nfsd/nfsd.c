@@ -251,6 +251,18 @@ static int show_link(struct in_addr address, bool up)
 	return result;
 }
 
+/*
+ * Also of what a killed predecessor left. The link goes first: a client that sees its connection
+ * closed connects again at once, and one that is refused then waits three seconds, while one whose
+ * packets are lost just repeats them.
+ */
+static int stop(struct in_addr address)
+{
+	int result = show_link(address, false);
+
+	return stop_threads() < 0 ? -1 : result;
+}
+
 static int open_channels(struct server *server)
 {
 	char path[128];
@@ -298,7 +310,7 @@ static int start(struct server *server)
 {
 	struct in_addr address = server->exports.address->address.address;
 
-	if (stop_threads() < 0)
+	if (stop(address) < 0)
 		return -1;
 	worker_status("looking at the shares");
 	if (check_shares(server) < 0 || open_channels(server) < 0)
@@ -342,7 +354,7 @@ int nfsd_worker(int argc, char **argv)
 	static const char *const modules[] = {"nfsd"};
 	static struct worker_context context;
 	static struct server server;
-	sigset_t stop;
+	sigset_t wanted;
 
 	if (argc < 2 || argc > 3 || (argc == 3 && (argv[2][0] != '/' || strlen(argv[2]) > 255))) {
 		log_warnx("usage: nfsd ADDRESS-NAME [DATA]");
@@ -359,11 +371,11 @@ int nfsd_worker(int argc, char **argv)
 	}
 
 	/* From now on a wish to stop waits until what was begun can be undone in order. */
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTERM);
-	sigaddset(&stop, SIGINT);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
-	server.signals = signalfd(-1, &stop, SFD_CLOEXEC);
+	sigemptyset(&wanted);
+	sigaddset(&wanted, SIGTERM);
+	sigaddset(&wanted, SIGINT);
+	sigprocmask(SIG_BLOCK, &wanted, NULL);
+	server.signals = signalfd(-1, &wanted, SFD_CLOEXEC);
 	if (server.signals < 0) {
 		log_warn("signalfd");
 		return 1;
@@ -379,9 +391,7 @@ int nfsd_worker(int argc, char **argv)
 		serve(&server);
 		log_info("stopping");
 	}
-	if (stop_threads() < 0)
-		result = -1;
-	if (show_link(server.exports.address->address.address, false) < 0)
+	if (stop(server.exports.address->address.address) < 0)
 		result = -1;
 	return result == 0 ? 0 : 1;
 }
