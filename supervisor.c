@@ -121,7 +121,8 @@ static int run_worker(int argc, char **argv)
 		return 2;
 	}
 	log_init(worker->name);
-	prctl(PR_SET_NAME, worker->name, 0, 0, 0); /* executed by descriptor, it would be called by its number */
+	prctl(PR_SET_NAME, worker->name, 0, 0,
+	      0); /* executed by descriptor, it would be called by its number */
 	return worker->run(argc - 2, argv + 2);
 }
 

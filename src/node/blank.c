@@ -143,7 +143,8 @@ int64_t blank_size(int fd)
 		return -1;
 	if (!S_ISBLK(st.st_mode))
 		return (int64_t)st.st_size;
-	return (int64_t)lseek(fd, 0, SEEK_END); /* ioctl's number has another type in each C library */
+	return (int64_t)lseek(fd, 0,
+			      SEEK_END); /* ioctl's number has another type in each C library */
 }
 
 int blank_check_path(const char *path)

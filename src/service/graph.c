@@ -13,7 +13,8 @@ static void block(struct graph_service *s, enum graph_block why, uint16_t blocke
 }
 
 /* One service's held_up from its neighbours' present values. */
-static void judge(const struct graph_node *node, struct graph_service *service, size_t count, size_t i)
+static void judge(const struct graph_node *node, struct graph_service *service, size_t count,
+		  size_t i)
 {
 	struct graph_service *s = &service[i];
 
@@ -43,8 +44,9 @@ static void judge(const struct graph_node *node, struct graph_service *service, 
 }
 
 /*
- * Everything starts as held up as its life says and only ever loses that: the greatest fixed point. Each round settles at
- * least one service of a chain, so `count` rounds are enough; a set loaded in dependency order needs one or two.
+ * Everything starts as held up as its life says and only ever loses that: the greatest fixed point.
+ * Each round settles at least one service of a chain, so `count` rounds are enough; a set loaded in
+ * dependency order needs one or two.
  */
 static void judge_all(const struct graph_node *node, struct graph_service *service, size_t count)
 {
@@ -62,8 +64,10 @@ static void judge_all(const struct graph_node *node, struct graph_service *servi
 	}
 }
 
-/* On its way and worth waiting for: it runs towards readiness, or waits for others that do. Depth is bounded: no cycles. */
-static bool is_coming(const struct graph_node *node, const struct graph_service *service, size_t count, size_t i)
+/* On its way and worth waiting for: it runs towards readiness, or waits for others that do. Depth
+ * is bounded: no cycles. */
+static bool is_coming(const struct graph_node *node, const struct graph_service *service,
+		      size_t count, size_t i)
 {
 	const struct graph_service *s = &service[i];
 
@@ -89,8 +93,8 @@ static bool is_coming(const struct graph_node *node, const struct graph_service 
 	}
 }
 
-static bool settled(const struct graph_node *node, struct graph_service *service, size_t count, size_t i,
-		    const uint16_t *list, size_t list_count)
+static bool settled(const struct graph_node *node, struct graph_service *service, size_t count,
+		    size_t i, const uint16_t *list, size_t list_count)
 {
 	for (size_t k = 0; k < list_count; k++) {
 		if (is_coming(node, service, count, list[k])) {
@@ -111,11 +115,11 @@ static bool lists(const uint16_t *list, size_t list_count, size_t target)
 }
 
 /*
- * The first active service that `target` may not start or stop under: one that requires it, and, on the way down, also one that is
- * ordered after it and has to stop as well. -1: none.
+ * The first active service that `target` may not start or stop under: one that requires it, and, on
+ * the way down, also one that is ordered after it and has to stop as well. -1: none.
  */
-static int active_dependent(const struct graph_node *node, const struct graph_service *service, size_t count,
-			    size_t target, bool going_down)
+static int active_dependent(const struct graph_node *node, const struct graph_service *service,
+			    size_t count, size_t target, bool going_down)
 {
 	for (size_t i = 0; i < count; i++) {
 		if (!life_is_active(&service[i].life))
@@ -130,7 +134,8 @@ static int active_dependent(const struct graph_node *node, const struct graph_se
 	return -1;
 }
 
-static void decide(const struct graph_node *node, struct graph_service *service, size_t count, size_t i)
+static void decide(const struct graph_node *node, struct graph_service *service, size_t count,
+		   size_t i)
 {
 	struct graph_service *s = &service[i];
 	int dependent;
@@ -165,7 +170,8 @@ static void decide(const struct graph_node *node, struct graph_service *service,
 	case LIFE_BACKOFF:
 	case LIFE_ENDED:
 	case LIFE_FAILED:
-		/* Only an operator's stop ends these; a dependency that comes and goes does not grant new tries. */
+		/* Only an operator's stop ends these; a dependency that comes and goes does not
+		 * grant new tries. */
 		if (!s->wanted)
 			s->verdict = GRAPH_STOP;
 		return;
@@ -183,10 +189,10 @@ void graph_decide(const struct graph_node *node, struct graph_service *service, 
 		decide(node, service, count, i);
 }
 
-size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service, size_t count,
-			       uint16_t target, uint16_t *dependents, size_t max)
+size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
+			       size_t count, uint16_t target, uint16_t *dependents, size_t max)
 {
-	bool member[GRAPH_SERVICES_MAX] = { false };
+	bool member[GRAPH_SERVICES_MAX] = {false};
 	size_t found = 0;
 	bool grew = true;
 

@@ -1,10 +1,11 @@
 /*
  * Which services ought to run: a pure decision over the whole set, taken again after every change.
  *
- * A service is *held up* while it is wanted, its conditions hold, and all it requires are held up and ready. It starts
- * (GO) when it is held up, all it wants or comes after have settled, and none that requires it is still active from before.
- * It stops (STOP) when it is not held up any more and none that requires it is active: so a stop runs from the dependents
- * down, a start from the dependencies up, and what nobody's fate touches keeps running.
+ * A service is *held up* while it is wanted, its conditions hold, and all it requires are held up
+ * and ready. It starts (GO) when it is held up, all it wants or comes after have settled, and none
+ * that requires it is still active from before. It stops (STOP) when it is not held up any more and
+ * none that requires it is active: so a stop runs from the dependents down, a start from the
+ * dependencies up, and what nobody's fate touches keeps running.
  */
 #ifndef SUPERVISOR_SERVICE_GRAPH_H
 #define SUPERVISOR_SERVICE_GRAPH_H
@@ -17,7 +18,8 @@
 
 #define GRAPH_SERVICES_MAX 512
 
-/* What does not change: indices into the same array. No cycles over requires, wants and after together. */
+/* What does not change: indices into the same array. No cycles over requires, wants and after
+ * together. */
 struct graph_node {
 	const uint16_t *requires, *wants, *after;
 	size_t requires_count, wants_count, after_count;
@@ -26,13 +28,13 @@ struct graph_node {
 };
 
 enum graph_block {
-	GRAPH_FREE,	       /* not waiting for anyone */
-	GRAPH_NOT_WANTED,      /* an operator stopped it, or the machine goes down */
-	GRAPH_CONDITION,       /* a condition of its own does not hold */
-	GRAPH_REQUIREMENT,     /* `blocker` is not ready */
-	GRAPH_ORDER,	       /* `blocker`, wanted or earlier in order, has not settled */
-	GRAPH_DEPENDENT,       /* `blocker`, which requires it, has to stop first */
-	GRAPH_NO_MEMBER,       /* a pool without a ready member */
+	GRAPH_FREE,	   /* not waiting for anyone */
+	GRAPH_NOT_WANTED,  /* an operator stopped it, or the machine goes down */
+	GRAPH_CONDITION,   /* a condition of its own does not hold */
+	GRAPH_REQUIREMENT, /* `blocker` is not ready */
+	GRAPH_ORDER,	   /* `blocker`, wanted or earlier in order, has not settled */
+	GRAPH_DEPENDENT,   /* `blocker`, which requires it, has to stop first */
+	GRAPH_NO_MEMBER,   /* a pool without a ready member */
 };
 
 enum graph_verdict { GRAPH_STAY, GRAPH_GO, GRAPH_STOP };
@@ -52,8 +54,9 @@ struct graph_service {
 /* Fills the out fields of service[0..count). count <= GRAPH_SERVICES_MAX. */
 void graph_decide(const struct graph_node *node, struct graph_service *service, size_t count);
 
-/* Services that require `target`, directly or not, and are active. Returns how many; writes at most `max` indices. */
-size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service, size_t count,
-			       uint16_t target, uint16_t *dependents, size_t max);
+/* Services that require `target`, directly or not, and are active. Returns how many; writes at most
+ * `max` indices. */
+size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
+			       size_t count, uint16_t target, uint16_t *dependents, size_t max);
 
 #endif

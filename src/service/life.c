@@ -29,7 +29,7 @@ static void start(struct step *s)
 	enter(s, LIFE_STARTING, s->policy->start_timeout_ms);
 }
 
-static void become_ready(struct step *s)
+static void readied(struct step *s)
 {
 	/* A oneshot is ready by ending well, not by saying so. */
 	if (!s->policy->oneshot)
@@ -49,13 +49,13 @@ static void clear(struct step *s)
 	enter(s, LIFE_CLEARING, 0);
 }
 
-static void stop_starting(struct step *s)
+static void abandon(struct step *s)
 {
 	s->life->stop_asked = true;
 	end_process(s);
 }
 
-static void stop_ready(struct step *s)
+static void take_down(struct step *s)
 {
 	s->life->stop_asked = true;
 	s->life->failures = 0;
@@ -67,7 +67,7 @@ static void stop_ready(struct step *s)
 		end_process(s);
 }
 
-static void remember_stop(struct step *s)
+static void note_stop(struct step *s)
 {
 	s->life->stop_asked = true;
 }
@@ -78,12 +78,12 @@ static void rest(struct step *s)
 	enter(s, LIFE_IDLE, 0);
 }
 
-static void try_again(struct step *s)
+static void retry(struct step *s)
 {
 	enter(s, LIFE_IDLE, 0);
 }
 
-static void start_timed_out(struct step *s)
+static void hung(struct step *s)
 {
 	s->life->bad = s->life->timed_out = true;
 	end_process(s);
@@ -96,30 +96,30 @@ static void force(struct step *s)
 	s->actions |= LIFE_DO_KILL;
 }
 
-static void start_done(struct step *s)
+static void done(struct step *s)
 {
 	s->life->succeeded = s->policy->oneshot;
 	clear(s);
 }
 
-static void command_failed(struct step *s)
+static void failed(struct step *s)
 {
 	s->life->bad = true;
 	clear(s);
 }
 
 /* A daemon ended by itself: one that had been healthy starts its count of failures anew. */
-static void daemon_ended(struct step *s)
+static void ended(struct step *s)
 {
 	if (s->now_ms - s->life->since_ms >= s->policy->healthy_after_ms)
 		s->life->failures = 0;
 	clear(s);
 }
 
-static void daemon_crashed(struct step *s)
+static void crashed(struct step *s)
 {
 	s->life->bad = true;
-	daemon_ended(s);
+	ended(s);
 }
 
 static void back_off(struct step *s)
@@ -164,28 +164,29 @@ static void emptied(struct step *s)
 		enter(s, life->bad ? LIFE_FAILED : LIFE_ENDED, 0);
 }
 
-/* The whole life cycle. An empty place: the event means nothing in that state. */
+/* The whole life cycle, a state a row, an event a column. 0: the event means nothing in that state.
+ */
 typedef void transition(struct step *s);
 
 /* clang-format off */
 static transition *const table[LIFE_STATES][LIFE_EVENTS] = {
-/*                    GO               STOP                          BECAME_READY                       EXIT_OK                    EXIT_BAD                       EMPTY                  TIMER                          RESET */
-[LIFE_IDLE]     = { [LIFE_GO] = start },
-[LIFE_STARTING] = {                  [LIFE_STOP] = stop_starting,  [LIFE_BECAME_READY] = become_ready, [LIFE_EXIT_OK] = start_done,   [LIFE_EXIT_BAD] = command_failed,                      [LIFE_TIMER] = start_timed_out },
-[LIFE_READY]    = {                  [LIFE_STOP] = stop_ready,                                         [LIFE_EXIT_OK] = daemon_ended, [LIFE_EXIT_BAD] = daemon_crashed },
-[LIFE_STOPPING] = {                  [LIFE_STOP] = remember_stop,                                      [LIFE_EXIT_OK] = clear,        [LIFE_EXIT_BAD] = clear,                               [LIFE_TIMER] = force },
-[LIFE_CLEARING] = {                  [LIFE_STOP] = remember_stop,                                                                                                       [LIFE_EMPTY] = emptied },
-[LIFE_UNDOING]  = {                  [LIFE_STOP] = remember_stop,                                      [LIFE_EXIT_OK] = clear,        [LIFE_EXIT_BAD] = command_failed,                      [LIFE_TIMER] = force },
-[LIFE_BACKOFF]  = {                  [LIFE_STOP] = rest,                                                                                                                                      [LIFE_TIMER] = try_again,       [LIFE_RESET] = rest },
-[LIFE_ENDED]    = {                  [LIFE_STOP] = rest,                                                                                                                                                                      [LIFE_RESET] = rest },
-[LIFE_FAILED]   = {                  [LIFE_STOP] = rest,                                                                                                                                                                      [LIFE_RESET] = rest },
+/*                   GO     STOP       BECAME_READY  EXIT_OK  EXIT_BAD  EMPTY    TIMER  RESET */
+[LIFE_IDLE]     = { start, 0,         0,            0,       0,        0,       0,     0 },
+[LIFE_STARTING] = { 0,     abandon,   readied,      done,    failed,   0,       hung,  0 },
+[LIFE_READY]    = { 0,     take_down, 0,            ended,   crashed,  0,       0,     0 },
+[LIFE_STOPPING] = { 0,     note_stop, 0,            clear,   clear,    0,       force, 0 },
+[LIFE_CLEARING] = { 0,     note_stop, 0,            0,       0,        emptied, 0,     0 },
+[LIFE_UNDOING]  = { 0,     note_stop, 0,            clear,   failed,   0,       force, 0 },
+[LIFE_BACKOFF]  = { 0,     rest,      0,            0,       0,        0,       retry, rest },
+[LIFE_ENDED]    = { 0,     rest,      0,            0,       0,        0,       0,     rest },
+[LIFE_FAILED]   = { 0,     rest,      0,            0,       0,        0,       0,     rest },
 };
 /* clang-format on */
 
 unsigned life_step(struct life *life, const struct life_policy *policy, enum life_event event,
 		   uint64_t now_ms)
 {
-	struct step s = { .life = life, .policy = policy, .now_ms = now_ms };
+	struct step s = {.life = life, .policy = policy, .now_ms = now_ms};
 
 	if (event == LIFE_TIMER && (life->deadline_ms == 0 || now_ms < life->deadline_ms))
 		return 0;
@@ -212,9 +213,11 @@ bool life_is_active(const struct life *life)
 const char *life_state_name(enum life_state state)
 {
 	static const char *const name[LIFE_STATES] = {
-		[LIFE_IDLE] = "down",	      [LIFE_STARTING] = "starting", [LIFE_READY] = "ready",
-		[LIFE_STOPPING] = "stopping", [LIFE_CLEARING] = "clearing", [LIFE_UNDOING] = "undoing",
-		[LIFE_BACKOFF] = "backoff",   [LIFE_ENDED] = "ended",	    [LIFE_FAILED] = "failed",
+		[LIFE_IDLE] = "down",	      [LIFE_STARTING] = "starting",
+		[LIFE_READY] = "ready",	      [LIFE_STOPPING] = "stopping",
+		[LIFE_CLEARING] = "clearing", [LIFE_UNDOING] = "undoing",
+		[LIFE_BACKOFF] = "backoff",   [LIFE_ENDED] = "ended",
+		[LIFE_FAILED] = "failed",
 	};
 	return state < LIFE_STATES ? name[state] : "?";
 }

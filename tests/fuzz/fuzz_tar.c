@@ -1,4 +1,5 @@
-/* The config disk: any bytes are read to their end or refused, and no name leads out of its directory. */
+/* The config disk: any bytes are read to their end or refused, and no name leads out of its
+ * directory. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@ static int each(void *owner, const char *name, const char *data, size_t bytes)
 	volatile char sum = 0;
 
 	(void)owner;
-	if (name[0] == '/' || strstr(name, "../") || strcmp(name, "..") == 0 || strlen(name) >= TAR_NAME_BYTES)
+	if (name[0] == '/' || strstr(name, "../") || strcmp(name, "..") == 0 ||
+	    strlen(name) >= TAR_NAME_BYTES)
 		abort();
 	for (size_t i = 0; i < bytes; i++)
 		sum = (char)(sum ^ data[i]);

@@ -1,4 +1,5 @@
-/* The graph: who runs when. Lives are played here: GO leads to ready, STOP to idle, one step at a time. */
+/* The graph: who runs when. Lives are played here: GO leads to ready, STOP to idle, one step at a
+ * time. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,7 +13,8 @@
 
 #define MAX 12
 
-/* data-like chain: disk <- drbd <- mount <- nfsd, and a log that all come after, and a bystander. */
+/* data-like chain: disk <- drbd <- mount <- nfsd, and a log that all come after, and a bystander.
+ */
 enum { LOG, DISK, DRBD, MOUNT, NFSD, BYSTANDER, COUNT };
 
 static struct graph_node node[MAX];
@@ -23,7 +25,7 @@ static void chain(void)
 {
 	memset(node, 0, sizeof(node));
 	memset(service, 0, sizeof(service));
-	static const uint16_t log_first[] = { LOG };
+	static const uint16_t log_first[] = {LOG};
 	for (size_t i = 0; i < COUNT; i++) {
 		node[i].pool = -1;
 		service[i].wanted = service[i].conditions_hold = true;
@@ -39,7 +41,8 @@ static void chain(void)
 	}
 }
 
-/* Carries out one verdict a call, the first found: the slowest possible world. Returns its service, -1 when nothing is to do. */
+/* Carries out one verdict a call, the first found: the slowest possible world. Returns its service,
+ * -1 when nothing is to do. */
 static int turn(size_t count)
 {
 	graph_decide(node, service, count);
@@ -63,7 +66,7 @@ static void all_start_behind_what_they_require(void **state)
 {
 	(void)state;
 	chain();
-	const int order[] = { LOG, DISK, DRBD, MOUNT, NFSD, BYSTANDER };
+	const int order[] = {LOG, DISK, DRBD, MOUNT, NFSD, BYSTANDER};
 	expect_turns(order, 6);
 }
 
@@ -77,7 +80,8 @@ static void shutdown_runs_from_the_dependents_down_and_the_log_goes_last(void **
 	for (n = 0; n < COUNT; n++)
 		seen[n] = turn(COUNT);
 	assert_int_equal(turn(COUNT), -1);
-	/* Nobody's stop comes before that of those who need it; the exact order of strangers is free. */
+	/* Nobody's stop comes before that of those who need it; the exact order of strangers is
+	 * free. */
 	int at[COUNT];
 	for (n = 0; n < COUNT; n++)
 		at[seen[n]] = n;
@@ -90,12 +94,12 @@ static void a_crash_takes_dependents_down_and_back_and_nobody_else(void **state)
 	(void)state;
 	all_start_behind_what_they_require(NULL);
 	service[DRBD].life.state = LIFE_BACKOFF;
-	const int down[] = { NFSD, MOUNT };
+	const int down[] = {NFSD, MOUNT};
 	expect_turns(down, 2);
 	assert_int_equal(service[BYSTANDER].life.state, LIFE_READY);
 	assert_int_equal(service[DISK].life.state, LIFE_READY);
 	service[DRBD].life.state = LIFE_IDLE;
-	const int up[] = { DRBD, MOUNT, NFSD };
+	const int up[] = {DRBD, MOUNT, NFSD};
 	expect_turns(up, 3);
 }
 
@@ -103,7 +107,7 @@ static void a_crashed_one_waits_for_its_dependents_to_be_gone(void **state)
 {
 	(void)state;
 	all_start_behind_what_they_require(NULL);
-	service[DRBD].life.state = LIFE_IDLE;	     /* crashed, backoff over */
+	service[DRBD].life.state = LIFE_IDLE;	   /* crashed, backoff over */
 	service[MOUNT].life.state = LIFE_STOPPING; /* hangs in its stop */
 	service[NFSD].life.state = LIFE_IDLE;
 	graph_decide(node, service, COUNT);
@@ -143,23 +147,23 @@ static void a_condition_that_does_not_hold_keeps_the_dependents_waiting(void **s
 	(void)state;
 	chain();
 	service[MOUNT].conditions_hold = false;
-	const int order[] = { LOG, DISK, DRBD, BYSTANDER };
+	const int order[] = {LOG, DISK, DRBD, BYSTANDER};
 	expect_turns(order, 4);
 	assert_int_equal(service[MOUNT].block, GRAPH_CONDITION);
 	assert_int_equal(service[NFSD].block, GRAPH_REQUIREMENT);
 	assert_int_equal(service[NFSD].blocker, MOUNT);
 	service[MOUNT].conditions_hold = true;
-	const int more[] = { MOUNT, NFSD };
+	const int more[] = {MOUNT, NFSD};
 	expect_turns(more, 2);
 	service[MOUNT].conditions_hold = false; /* a lease that is lost */
-	const int lost[] = { NFSD, MOUNT };
+	const int lost[] = {NFSD, MOUNT};
 	expect_turns(lost, 2);
 }
 
 static void a_pool_is_ready_while_any_member_is(void **state)
 {
 	/* 0, 1: members; 2: the pool; 3: requires the pool */
-	static const uint16_t pool[] = { 2 };
+	static const uint16_t pool[] = {2};
 
 	(void)state;
 	memset(node, 0, sizeof(node));
@@ -193,7 +197,8 @@ static void dependents_are_found_through_others(void **state)
 	assert_int_equal(graph_active_dependents(node, service, COUNT, NFSD, found, MAX), 0);
 }
 
-/* Random graphs, random wishes, random speeds: what runs always stands on what is ready, and the wish comes true in the end. */
+/* Random graphs, random wishes, random speeds: what runs always stands on what is ready, and the
+ * wish comes true in the end. */
 static void random_graphs_keep_their_footing(void **state)
 {
 	(void)state;
@@ -208,7 +213,8 @@ static void random_graphs_keep_their_footing(void **state)
 			for (size_t k = 0; i > 0 && k < 3; k++) {
 				random = random * 1664525u + 1013904223u;
 				if (random >> 31)
-					lists[i][node[i].requires_count++] = (uint16_t)(random >> 8) % (uint16_t)i;
+					lists[i][node[i].requires_count++] =
+						(uint16_t)(random >> 8) % (uint16_t)i;
 			}
 		}
 		for (int step = 0; step < 3000; step++) {
@@ -220,7 +226,8 @@ static void random_graphs_keep_their_footing(void **state)
 				service[i].wanted = true;
 			graph_decide(node, service, MAX);
 			struct graph_service *s = &service[who];
-			/* A life takes its time: starting and stopping are left when chance says so. */
+			/* A life takes its time: starting and stopping are left when chance says
+			 * so. */
 			if (s->life.state == LIFE_STARTING)
 				s->life.state = LIFE_READY;
 			else if (s->life.state == LIFE_STOPPING)
@@ -232,11 +239,13 @@ static void random_graphs_keep_their_footing(void **state)
 			for (size_t i = 0; i < MAX; i++)
 				for (size_t k = 0; k < node[i].requires_count; k++)
 					if (life_is_active(&service[i].life))
-						assert_int_equal(service[lists[i][k]].life.state, LIFE_READY);
+						assert_int_equal(service[lists[i][k]].life.state,
+								 LIFE_READY);
 		}
 		for (size_t i = 0; i < MAX; i++)
 			if (service[i].life.state != LIFE_READY)
-				fail_msg("seed %u: service %zu is %s", seed, i, life_state_name(service[i].life.state));
+				fail_msg("seed %u: service %zu is %s", seed, i,
+					 life_state_name(service[i].life.state));
 	}
 }
 

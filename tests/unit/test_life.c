@@ -1,4 +1,5 @@
-/* The life cycle: each promise of life.h, by hand for the stories and by random events for the rest. */
+/* The life cycle: each promise of life.h, by hand for the stories and by random events for the
+ * rest. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,45 +39,45 @@ struct story {
 
 static void tell(const struct life_policy *policy, const struct story *story, size_t count)
 {
-	struct life life = { 0 };
+	struct life life = {0};
 
 	for (size_t i = 0; i < count; i++) {
 		unsigned actions = life_step(&life, policy, story[i].event, story[i].at_ms);
 		if (actions != story[i].actions || life.state != story[i].state)
-			fail_msg("line %zu of the story: actions %x, state %s; expected %x, %s", i, actions,
-				 life_state_name(life.state), story[i].actions,
+			fail_msg("line %zu of the story: actions %x, state %s; expected %x, %s", i,
+				 actions, life_state_name(life.state), story[i].actions,
 				 life_state_name(story[i].state));
 	}
 }
 
-#define TELL(policy, ...)                                                                          \
-	do {                                                                                       \
-		static const struct story story[] = { __VA_ARGS__ };                               \
-		tell(policy, story, sizeof(story) / sizeof(story[0]));                             \
+#define TELL(policy, ...)                                              \
+	do {                                                           \
+		static const struct story story[] = {__VA_ARGS__};     \
+		tell(policy, story, sizeof(story) / sizeof(story[0])); \
 	} while (0)
 
 static void a_daemon_lives_and_is_stopped(void **state)
 {
 	(void)state;
-	TELL(&daemon_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_BECAME_READY, 10, 0, LIFE_READY }, { LIFE_STOP, 20, LIFE_DO_SIGNAL, LIFE_STOPPING },
-	     { LIFE_EXIT_BAD, 30, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 40, 0, LIFE_IDLE });
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_BECAME_READY, 10, 0, LIFE_READY}, {LIFE_STOP, 20, LIFE_DO_SIGNAL, LIFE_STOPPING},
+	     {LIFE_EXIT_BAD, 30, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 40, 0, LIFE_IDLE});
 }
 
 static void a_crash_backs_off_twice_as_long_each_time(void **state)
 {
 	(void)state;
-	TELL(&daemon_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_BAD, 10, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 10, 0, LIFE_BACKOFF },
-	     { LIFE_TIMER, 109, 0, LIFE_BACKOFF }, { LIFE_TIMER, 110, 0, LIFE_IDLE },
-	     { LIFE_GO, 110, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_BAD, 120, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 120, 0, LIFE_BACKOFF },
-	     { LIFE_TIMER, 319, 0, LIFE_BACKOFF }, { LIFE_TIMER, 320, 0, LIFE_IDLE });
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 10, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 10, 0, LIFE_BACKOFF},
+	     {LIFE_TIMER, 109, 0, LIFE_BACKOFF}, {LIFE_TIMER, 110, 0, LIFE_IDLE},
+	     {LIFE_GO, 110, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 120, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 120, 0, LIFE_BACKOFF},
+	     {LIFE_TIMER, 319, 0, LIFE_BACKOFF}, {LIFE_TIMER, 320, 0, LIFE_IDLE});
 }
 
 static void healthy_time_forgives_past_failures(void **state)
 {
-	struct life life = { 0 };
+	struct life life = {0};
 
 	(void)state;
 	life.failures = 7;
@@ -91,56 +92,59 @@ static void healthy_time_forgives_past_failures(void **state)
 static void a_stop_during_backoff_stays_stopped(void **state)
 {
 	(void)state;
-	TELL(&daemon_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_BAD, 0, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 0, 0, LIFE_BACKOFF },
-	     { LIFE_STOP, 50, 0, LIFE_IDLE }, { LIFE_TIMER, 5000, 0, LIFE_IDLE });
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 0, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 0, 0, LIFE_BACKOFF},
+	     {LIFE_STOP, 50, 0, LIFE_IDLE}, {LIFE_TIMER, 5000, 0, LIFE_IDLE});
 }
 
 static void a_hung_start_is_ended_and_tried_again(void **state)
 {
 	(void)state;
-	TELL(&daemon_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_TIMER, 10000, LIFE_DO_SIGNAL, LIFE_STOPPING },
-	     { LIFE_TIMER, 15000, LIFE_DO_KILL, LIFE_STOPPING },
-	     { LIFE_EXIT_BAD, 15001, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 15002, 0, LIFE_BACKOFF });
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_TIMER, 10000, LIFE_DO_SIGNAL, LIFE_STOPPING},
+	     {LIFE_TIMER, 15000, LIFE_DO_KILL, LIFE_STOPPING},
+	     {LIFE_EXIT_BAD, 15001, LIFE_DO_KILL, LIFE_CLEARING},
+	     {LIFE_EMPTY, 15002, 0, LIFE_BACKOFF});
 }
 
 static void a_oneshot_is_done_and_undone(void **state)
 {
 	(void)state;
-	TELL(&oneshot_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_OK, 5, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 5, 0, LIFE_READY },
-	     { LIFE_STOP, 9, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 9, LIFE_DO_UNDO, LIFE_UNDOING },
-	     { LIFE_EXIT_OK, 12, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 12, 0, LIFE_IDLE });
+	TELL(&oneshot_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_OK, 5, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 5, 0, LIFE_READY},
+	     {LIFE_STOP, 9, LIFE_DO_KILL, LIFE_CLEARING},
+	     {LIFE_EMPTY, 9, LIFE_DO_UNDO, LIFE_UNDOING},
+	     {LIFE_EXIT_OK, 12, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 12, 0, LIFE_IDLE});
 }
 
 static void half_a_start_is_undone_before_the_next(void **state)
 {
 	(void)state;
-	TELL(&oneshot_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_BAD, 5, LIFE_DO_KILL, LIFE_CLEARING },
-	     { LIFE_EMPTY, 6, LIFE_DO_UNDO, LIFE_UNDOING }, { LIFE_EXIT_OK, 7, LIFE_DO_KILL, LIFE_CLEARING },
-	     { LIFE_EMPTY, 8, 0, LIFE_BACKOFF });
+	TELL(&oneshot_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 5, LIFE_DO_KILL, LIFE_CLEARING},
+	     {LIFE_EMPTY, 6, LIFE_DO_UNDO, LIFE_UNDOING},
+	     {LIFE_EXIT_OK, 7, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 8, 0, LIFE_BACKOFF});
 }
 
 static void a_stop_between_success_and_empty_is_not_lost(void **state)
 {
 	(void)state;
-	TELL(&oneshot_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_OK, 5, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_STOP, 6, 0, LIFE_CLEARING },
-	     { LIFE_EMPTY, 7, LIFE_DO_UNDO, LIFE_UNDOING }, { LIFE_EXIT_OK, 8, LIFE_DO_KILL, LIFE_CLEARING },
-	     { LIFE_EMPTY, 9, 0, LIFE_IDLE });
+	TELL(&oneshot_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_OK, 5, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_STOP, 6, 0, LIFE_CLEARING},
+	     {LIFE_EMPTY, 7, LIFE_DO_UNDO, LIFE_UNDOING},
+	     {LIFE_EXIT_OK, 8, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 9, 0, LIFE_IDLE});
 }
 
 static void nothing_to_do_is_an_end_and_no_failure(void **state)
 {
 	(void)state;
-	TELL(&daemon_policy, { LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING },
-	     { LIFE_EXIT_OK, 1, LIFE_DO_KILL, LIFE_CLEARING }, { LIFE_EMPTY, 1, 0, LIFE_ENDED },
-	     { LIFE_GO, 2, 0, LIFE_ENDED }, { LIFE_RESET, 3, 0, LIFE_IDLE });
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_OK, 1, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 1, 0, LIFE_ENDED},
+	     {LIFE_GO, 2, 0, LIFE_ENDED}, {LIFE_RESET, 3, 0, LIFE_IDLE});
 }
 
-/* What a process table would say, kept beside the machine: it obeys the actions, and events come only from what it holds. */
+/* What a process table would say, kept beside the machine: it obeys the actions, and events come
+ * only from what it holds. */
 struct world {
 	bool command_runs, cgroup_populated, undo_owed, go_given;
 	unsigned starts;
@@ -189,7 +193,9 @@ static enum life_event possible(struct world *w, const struct life *life, unsign
 		w->cgroup_populated = choice & 64; /* it may leave others behind */
 		return event;
 	case LIFE_EMPTY:
-		return life->state == LIFE_CLEARING && !w->command_runs && !w->cgroup_populated ? event : LIFE_EVENTS;
+		return life->state == LIFE_CLEARING && !w->command_runs && !w->cgroup_populated
+			       ? event
+			       : LIFE_EVENTS;
 	case LIFE_BECAME_READY:
 		return w->command_runs ? event : LIFE_EVENTS;
 	default:
@@ -204,10 +210,12 @@ static void check(const struct world *w, const struct life *life, const struct l
 		assert_false(w->command_runs);
 		assert_false(w->undo_owed);
 	}
-	if ((life->state == LIFE_STARTING && policy->start_timeout_ms) || life->state == LIFE_BACKOFF)
+	if ((life->state == LIFE_STARTING && policy->start_timeout_ms) ||
+	    life->state == LIFE_BACKOFF)
 		assert_true(life->deadline_ms != 0);
 	assert_int_equal(w->starts, life->starts);
-	assert_int_equal(life_is_active(life), life->state >= LIFE_STARTING && life->state <= LIFE_UNDOING);
+	assert_int_equal(life_is_active(life),
+			 life->state >= LIFE_STARTING && life->state <= LIFE_UNDOING);
 }
 
 static void promises_hold_for_random_events(void **state)
@@ -215,8 +223,8 @@ static void promises_hold_for_random_events(void **state)
 	(void)state;
 	for (unsigned seed = 1; seed <= 20000; seed++) {
 		struct life_policy policy = seed & 1 ? daemon_policy : oneshot_policy;
-		struct life life = { 0 };
-		struct world w = { 0 };
+		struct life life = {0};
+		struct world w = {0};
 		uint64_t now_ms = 0;
 		unsigned random = seed * 2654435761u;
 

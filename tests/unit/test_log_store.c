@@ -1,4 +1,5 @@
-/* What is kept of a service's output: stamped whole lines, bounded files, nothing that a terminal would obey. */
+/* What is kept of a service's output: stamped whole lines, bounded files, nothing that a terminal
+ * would obey. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,7 +18,7 @@
 static char directory[] = "/tmp/log-store-XXXXXX";
 static int dir_fd;
 static struct store_stream stream;
-static const struct timespec when = { .tv_sec = 1769862896, .tv_nsec = 789654321 };
+static const struct timespec when = {.tv_sec = 1769862896, .tv_nsec = 789654321};
 
 static int open_store(void **state)
 {
@@ -108,16 +109,16 @@ static void stamps_know_leap_years(void **state)
 		time_t at;
 		const char *text;
 	} row[] = {
-		{ 0, "1970-01-01T00:00:00.000Z " },
-		{ 951782400, "2000-02-29T00:00:00.000Z " },
-		{ 4107542399, "2100-02-28T23:59:59.000Z " },
-		{ 4107542400, "2100-03-01T00:00:00.000Z " },
+		{0, "1970-01-01T00:00:00.000Z "},
+		{951782400, "2000-02-29T00:00:00.000Z "},
+		{4107542399, "2100-02-28T23:59:59.000Z "},
+		{4107542400, "2100-03-01T00:00:00.000Z "},
 	};
 	char text[64];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		struct timespec at = { .tv_sec = row[i].at };
+		struct timespec at = {.tv_sec = row[i].at};
 		store_stamp(text, sizeof(text), &at);
 		assert_string_equal(text, row[i].text);
 	}
@@ -138,10 +139,13 @@ static void names_stay_in_their_directory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_line_is_kept_when_its_end_has_come, open_store, close_store),
-		cmocka_unit_test_setup_teardown(control_characters_do_not_reach_a_terminal, open_store, close_store),
+		cmocka_unit_test_setup_teardown(a_line_is_kept_when_its_end_has_come, open_store,
+						close_store),
+		cmocka_unit_test_setup_teardown(control_characters_do_not_reach_a_terminal,
+						open_store, close_store),
 		cmocka_unit_test_setup_teardown(an_endless_line_is_cut, open_store, close_store),
-		cmocka_unit_test_setup_teardown(a_full_file_makes_room_and_the_one_before_it_goes, open_store, close_store),
+		cmocka_unit_test_setup_teardown(a_full_file_makes_room_and_the_one_before_it_goes,
+						open_store, close_store),
 		cmocka_unit_test(stamps_know_leap_years),
 		cmocka_unit_test(names_stay_in_their_directory),
 	};

@@ -1,4 +1,5 @@
-/* The config disk's tar: what is unpacked, and what is not let through. Archives are made by hand, as tar(1) would. */
+/* The config disk's tar: what is unpacked, and what is not let through. Archives are made by hand,
+ * as tar(1) would. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +76,8 @@ static void a_disk_cut_to_the_last_byte_is_enough(void **state)
 
 static void names_that_lead_elsewhere_are_refused(void **state)
 {
-	static const char *const bad[] = { "../x", "/etc/passwd", "a/../../x", "a//b", "a/./b", ".." };
+	static const char *const bad[] = {"../x", "/etc/passwd", "a/../../x",
+					  "a//b", "a/./b",	 ".."};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
