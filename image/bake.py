@@ -61,6 +61,10 @@ def step(text):
     print(f"    {text}", file=sys.stderr, flush=True)
 
 
+def known_roles():
+    return sorted(set(os.listdir(os.path.join(HERE, "roles"))) - {"README.md", "common"})
+
+
 def parse_arguments(argv):
     parser = argparse.ArgumentParser(
         prog="./build.sh image",
@@ -68,8 +72,8 @@ def parse_arguments(argv):
         "DIR/cmdline and DIR/manifest. The same inputs give the same bytes.",
     )
     parser.add_argument("--profile", required=True, metavar="NAME", help="the profile the VM starts with")
-    parser.add_argument("--role", metavar="ROLE", help="the files to bake in, if not those named like the profile: "
-                        + ", ".join(sorted(os.listdir(os.path.join(HERE, "roles")))[1:]).replace("common, ", ""))  # fmt: skip
+    parser.add_argument("--role", metavar="ROLE",
+                        help="the files to bake in, if not those named like the profile: " + ", ".join(known_roles()))  # fmt: skip
     parser.add_argument("--out", required=True, metavar="DIR", help="where the image goes")
     parser.add_argument("--add", action="append", default=[], metavar="SRC:DEST",
                         help="put a file or a directory into the image; may be repeated")  # fmt: skip
@@ -253,9 +257,8 @@ def manifest(image, kernel_record, options, sizes):
 def bake(options):
     started = time.monotonic()
     role = options.role or options.profile
-    roles = sorted(set(os.listdir(os.path.join(HERE, "roles"))) - {"README.md", "common"})
-    if role not in roles:
-        raise BakeError(f"no image is known for {role!r}: expected one of {', '.join(roles)} (image/roles)")
+    if role not in known_roles():
+        raise BakeError(f"no image is known for {role!r}: expected one of {', '.join(known_roles())} (image/roles)")
     additions = [text.rpartition(":") for text in options.add]
     for source, _, destination in additions:
         if not source or not destination.startswith("/"):

@@ -55,6 +55,11 @@ def _source(debs, version, where):
     return os.path.join(where, "fs/ocfs2")
 
 
+def apply(patch, where):
+    """Applies a patch to the tree at `where`, exactly or not at all."""
+    run(["patch", "-p1", "--forward", "--fuzz=0", "--batch", "-d", where, "-i", patch])
+
+
 def build(cache, debs, version, release, step):
     """The path of the built ocfs2.ko."""
     with open(PATCH, "rb") as file:
@@ -67,7 +72,7 @@ def build(cache, debs, version, release, step):
     with tempfile.TemporaryDirectory(dir=os.path.dirname(done)) as where:
         headers = _headers(debs, version, release, where)
         source = _source(debs, version, where)
-        run(["patch", "-p1", "--forward", "--fuzz=0", "--batch", "-d", where, "-i", PATCH])
+        apply(PATCH, where)
         with open(os.path.join(source, "Kbuild"), "w", encoding="utf-8") as file:
             # Only this module: what it links to (stackglue, nodemanager) stays Debian's.
             file.write("include $(src)/Makefile\nobj-m := ocfs2.o\nobj-y :=\n")

@@ -18,17 +18,15 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "image"))
 
+sys.path.insert(0, str(TOP / "image" / "demo"))
+
+import bake  # noqa: E402
 from baking import cpio, debs, kmod, ocfs2  # noqa: E402
+from machine import unpacked_kernel  # noqa: E402
 
 CACHE = os.environ.get("CACHE", str(TOP / ".cache"))
-ENOUGH = 40
+ENOUGH = 25
 MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ocfs2", "nfsd", "nfsv4"]
-
-
-def bake_py():
-    import bake
-
-    return bake
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def parts(tmp_path_factory):
     subprocess.run(f"cpio -idm --quiet --nonmatching 'dev/*' < '{out}/initrd'", shell=True, cwd=where / "root", check=True)
     program = where / "init"
     subprocess.run(["musl-gcc", "-static", "-O1", "-isystem", headers(where), "-o", program, TOP / "tests/vm/durability.c"], check=True)
-    return where, out / "vmlinuz", program
+    return where, unpacked_kernel(str(out / "vmlinuz"), str(where)), program
 
 
 def headers(where):
@@ -55,9 +53,9 @@ def headers(where):
 
 def initrd(parts, path, stock):
     where, _, program = parts
-    plan = bake_py().kernel_packages(CACHE, debs.package_list(TOP / "image/packages"))
+    plan = bake.kernel_packages(CACHE, debs.package_list(TOP / "image/packages"))
     record = next(r for r in plan.plan if r["Package"].startswith("linux-image-6"))
-    modules = kmod.Modules(plan.root(record, bake_py().KERNEL_PARTS))
+    modules = kmod.Modules(plan.root(record, bake.KERNEL_PARTS))
     if not stock:
         modules.replace("ocfs2", ocfs2.build(CACHE, plan, record["Version"], modules.version, print))
     tree = cpio.Tree()

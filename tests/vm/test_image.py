@@ -12,18 +12,11 @@ import pytest
 TOP = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "image"))
 
-from baking import BakeError, cpio, debs, elf, icu, kmod, ocfs2  # noqa: E402
+from baking import BakeError, cpio, elf, icu, kmod, ocfs2  # noqa: E402
 
 BINARY = os.environ.get("SUPERVISOR_BIN", str(TOP / "build/supervisor"))
-CACHE = os.environ.get("CACHE", str(TOP / ".cache"))
 LIMITS = {"web": 15_000_000, "data": 20_000_000, "php": 35_000_000}
 ROLES = sorted(LIMITS)
-
-
-def bake_py():
-    import bake as module
-
-    return module
 
 
 def bake(*words, expect=0, **options):
@@ -214,16 +207,20 @@ def test_usage(words):
     assert "usage: ./build.sh image" in bake(*words, expect=2)
 
 
-def test_a_patch_that_does_not_apply_is_loud(images, tmp_path, monkeypatch):
-    text = (TOP / "image/kernel/ocfs2-durability.patch").read_text()
-    broken = tmp_path / "broken.patch"
-    broken.write_text(text.replace("unlikely(written <= 0)", "unlikely(written < 0)"))
-    monkeypatch.setattr(ocfs2, "PATCH", str(broken))
-    plan = bake_py().kernel_packages(CACHE, debs.package_list(TOP / "image/packages"))
-    record = next(r for r in plan.plan if r["Package"].startswith("linux-image-6"))
-    release = record["Package"].removeprefix("linux-image-")
-    with pytest.raises(BakeError, match="(?s)patch.*file.c.*FAILED"):
-        ocfs2.build(CACHE, plan, record["Version"], release, lambda text: None)
+def test_a_patch_that_does_not_apply_is_loud(tmp_path):
+    lines = [f"line {number}\n" for number in range(20)]
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "file.c").write_text("".join(lines))
+    patch = tmp_path / "patch"
+    patch.write_text("--- a/file.c\n+++ b/file.c\n@@ -9,4 +9,5 @@\n line 8\n line 9\n+new\n line 10\n line 11\n")
+    ocfs2.apply(str(patch), str(tmp_path / "tree"))
+    assert "line 9\nnew\n" in (tmp_path / "tree" / "file.c").read_text()
+    with pytest.raises(BakeError, match="failed with 1"):
+        ocfs2.apply(str(patch), str(tmp_path / "tree"))
+    # A context that is only nearly the same does not count as the same.
+    (tmp_path / "tree" / "file.c").write_text("".join(lines).replace("line 8\n", "line eight\n"))
+    with pytest.raises(BakeError, match="(?s)patch.*FAILED"):
+        ocfs2.apply(str(patch), str(tmp_path / "tree"))
 
 
 # --- the parts
