@@ -135,6 +135,23 @@ static void a_stop_between_success_and_empty_is_not_lost(void **state)
 	     {LIFE_EXIT_OK, 8, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 9, 0, LIFE_IDLE});
 }
 
+static void a_stop_while_half_a_start_is_undone_is_not_lost(void **state)
+{
+	(void)state;
+	TELL(&oneshot_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 5, LIFE_DO_KILL, LIFE_CLEARING},
+	     {LIFE_EMPTY, 6, LIFE_DO_UNDO, LIFE_UNDOING}, {LIFE_STOP, 7, 0, LIFE_UNDOING},
+	     {LIFE_EXIT_OK, 8, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 9, 0, LIFE_IDLE});
+}
+
+static void a_oneshot_is_not_ready_by_saying_so(void **state)
+{
+	(void)state;
+	TELL(&oneshot_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_BECAME_READY, 5, 0, LIFE_STARTING},
+	     {LIFE_EXIT_BAD, 6, LIFE_DO_KILL, LIFE_CLEARING});
+}
+
 static void nothing_to_do_is_an_end_and_no_failure(void **state)
 {
 	(void)state;
@@ -270,6 +287,8 @@ int main(void)
 		cmocka_unit_test(a_oneshot_is_done_and_undone),
 		cmocka_unit_test(half_a_start_is_undone_before_the_next),
 		cmocka_unit_test(a_stop_between_success_and_empty_is_not_lost),
+		cmocka_unit_test(a_stop_while_half_a_start_is_undone_is_not_lost),
+		cmocka_unit_test(a_oneshot_is_not_ready_by_saying_so),
 		cmocka_unit_test(nothing_to_do_is_an_end_and_no_failure),
 		cmocka_unit_test(promises_hold_for_random_events),
 	};
