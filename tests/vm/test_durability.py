@@ -25,7 +25,7 @@ from baking import cpio, debs, kmod, ocfs2  # noqa: E402
 from machine import unpacked_kernel  # noqa: E402
 
 CACHE = os.environ.get("CACHE", str(TOP / ".cache"))
-ENOUGH = 25
+ENOUGH = 100
 MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ocfs2", "nfsd", "nfsv4"]
 
 
