@@ -63,6 +63,7 @@ static const struct part verbs[] = {
 	{"check", cmd_check,
 	 "check [--profile=NAME] [--node=NAME] [--accounts=DIR] [DIR]\t"
 	 "find what is wrong in a configuration"},
+	{"fcgi", cmd_fcgi, "fcgi ADDRESS:PORT SCRIPT [QUERY]\task one PHP node directly"},
 	{"keygen", cmd_keygen, "keygen [--json]\tmake a node's pair of keys"},
 };
 
