@@ -292,8 +292,17 @@ static int promote_alone(void)
 
 	if (read_state(&state) < 0)
 		return 1;
-	const bool fresh = strcmp(state.disk, "Inconsistent") == 0;
-	return setup("promote", fresh ? force : argv) < 0 ? 1 : 0;
+	if (strcmp(state.disk, "Inconsistent") != 0)
+		return setup("promote", argv) < 0 ? 1 : 0;
+	/* Declared good only if nothing was ever on it: not what an interrupted synchronisation has
+	 * left. */
+	const int fresh = drbd_is_new();
+	if (fresh < 0)
+		log_warn("run " DRBD_SETUP " get-gi");
+	else if (fresh == 0)
+		log_warnx("the disk is the unfinished copy of a peer that cluster.conf does not "
+			  "name");
+	return fresh == 1 && setup("promote", force) == 0 ? 0 : 1;
 }
 
 static int primary(void)

@@ -39,6 +39,10 @@ int drbd_watch_open(struct drbd_watch *watch);
 int drbd_watch_next(struct drbd_watch *watch, int timeout_ms);
 void drbd_watch_close(struct drbd_watch *watch);
 
+/* Was the attached disk's metadata just made, and has it never been in use since? 1, 0, or -1 with
+ * errno. */
+int drbd_is_new(void);
+
 /*
  * argv[1] = what happened, argv[2] = the resource. Exit codes are drbd's (drbd_nl.c,
  * conn_try_outdate_peer): 3, 4, 5, 7 let I/O go on, 6 outdates this side, anything else stays

@@ -139,3 +139,10 @@ bool drbd_may_promote(const struct drbd_state *state)
 	       strcmp(state->peer_disk, "UpToDate") == 0 &&
 	       strcmp(state->replication, "SyncTarget") == 0;
 }
+
+bool drbd_gi_is_new(const char *text, size_t length)
+{
+	static const char just_created[] = "0000000000000004:";
+	return length >= sizeof(just_created) - 1 &&
+	       memcmp(text, just_created, sizeof(just_created) - 1) == 0;
+}

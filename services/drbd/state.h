@@ -32,6 +32,13 @@ struct drbd_state {
 /* Takes in one line without its newline. False: not a line of events2 (the state is unchanged). */
 bool drbd_state_line(struct drbd_state *state, const char *line, size_t length);
 
+/*
+ * `drbdsetup-84 get-gi MINOR`: the generation identifiers, hexadecimal, the current one first.
+ * Metadata that was just made has UUID_JUST_CREATED there (drbd_int.h), an interrupted
+ * synchronisation never.
+ */
+bool drbd_gi_is_new(const char *text, size_t length);
+
 bool drbd_is_connected(const struct drbd_state *state);
 bool drbd_is_primary(const struct drbd_state *state);
 /* Both disks are as create-md leaves them and the two are connected: the only moment in which a

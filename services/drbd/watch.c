@@ -13,12 +13,12 @@
 
 extern char **environ;
 
-int drbd_watch_open(struct drbd_watch *watch)
+/* Runs drbdsetup with its output in a pipe. Returns the pipe's end and sets *pid, or -1 with errno.
+ */
+static int open_tool(char *const argv[], int *pid_out)
 {
-	static char *const argv[] = {DRBD_SETUP, "events2", DRBD_RESOURCE, NULL};
 	int pipe_fd[2];
 
-	*watch = (struct drbd_watch){.fd = -1, .pid = -1};
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
 		return -1;
 	pid_t pid = fork();
@@ -30,7 +30,7 @@ int drbd_watch_open(struct drbd_watch *watch)
 		return -1;
 	}
 	if (pid == 0) {
-		/* It never ends by itself: it must not outlive the worker that reads it. */
+		/* events2 never ends by itself: it must not outlive the worker that reads it. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(pipe_fd[1], STDOUT_FILENO);
 		execve(argv[0], argv, environ);
@@ -38,9 +38,45 @@ int drbd_watch_open(struct drbd_watch *watch)
 		_exit(127);
 	}
 	close(pipe_fd[1]);
-	watch->fd = pipe_fd[0];
-	watch->pid = pid;
-	return 0;
+	*pid_out = pid;
+	return pipe_fd[0];
+}
+
+int drbd_watch_open(struct drbd_watch *watch)
+{
+	static char *const argv[] = {DRBD_SETUP, "events2", DRBD_RESOURCE, NULL};
+
+	*watch = (struct drbd_watch){.fd = -1, .pid = -1};
+	watch->fd = open_tool(argv, &watch->pid);
+	return watch->fd < 0 ? -1 : 0;
+}
+
+int drbd_is_new(void)
+{
+	static char *const argv[] = {DRBD_SETUP, "get-gi", DRBD_MINOR, NULL};
+	char text[256];
+	size_t used = 0;
+	ssize_t n = 1;
+	int pid, status, fd = open_tool(argv, &pid);
+
+	if (fd < 0)
+		return -1;
+	while (used < sizeof(text) && n > 0) {
+		n = read(fd, text + used, sizeof(text) - used);
+		if (n < 0 && errno == EINTR)
+			n = 1;
+		else if (n > 0)
+			used += (size_t)n;
+	}
+	close(fd);
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+		errno = EIO;
+		return -1;
+	}
+	return drbd_gi_is_new(text, used);
 }
 
 static void take_lines(struct drbd_watch *watch)

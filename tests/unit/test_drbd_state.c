@@ -139,6 +139,19 @@ static void test_other_lines(void **state)
 	assert_string_equal(s.disk, "");
 }
 
+static void test_new_metadata(void **state)
+{
+	static const char new_gi[] =
+		"0000000000000004:0000000000000000:0000000000000000:0000000000000000:0:0:0:0:0:0:0";
+	static const char used_gi[] =
+		"5F7432CC1721447D:0000000000000004:0000000000000000:0000000000000000:1:0:0:0:0:0:0";
+	(void)state;
+	assert_true(drbd_gi_is_new(new_gi, sizeof(new_gi) - 1));
+	assert_false(drbd_gi_is_new(used_gi, sizeof(used_gi) - 1));
+	assert_false(drbd_gi_is_new(new_gi, 16));
+	assert_false(drbd_gi_is_new("", 0));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_first_picture_older_than_a_change),
 		cmocka_unit_test(test_promotion),
 		cmocka_unit_test(test_other_lines),
+		cmocka_unit_test(test_new_metadata),
 	};
 	return cmocka_run_group_tests_name("drbd_state", tests, NULL, NULL);
 }
