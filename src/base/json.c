@@ -45,9 +45,10 @@ void json_open(bool *first, const char *key, char bracket)
 	*first = true;
 }
 
-void json_close(char bracket)
+void json_close(bool *first, char bracket)
 {
 	putchar(bracket);
+	*first = false; /* what was closed is an element of what is open now */
 }
 
 void json_string(bool *first, const char *key, const char *value)

@@ -9,7 +9,7 @@
 /* `first` starts as true and becomes false: it remembers whether a comma is due. key NULL: an
  * element of an array. */
 void json_open(bool *first, const char *key, char bracket);
-void json_close(char bracket);
+void json_close(bool *first, char bracket);
 void json_string(bool *first, const char *key, const char *value);
 void json_number(bool *first, const char *key, int64_t value);
 void json_bool(bool *first, const char *key, bool value);

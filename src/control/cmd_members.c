@@ -39,7 +39,7 @@ static void json_member(struct printer *p, const struct control_member *m)
 	json_number(&p->first, "rtt_us", m->rtt_us);
 	json_number(&p->first, "generation", m->generation);
 	json_number(&p->first, "incarnation", m->incarnation);
-	json_close('}');
+	json_close(&p->first, '}');
 }
 
 static void each(void *owner, const struct control_record *record)
@@ -72,7 +72,7 @@ int cmd_members(int argc, char **argv)
 		json_open(&printer.first, NULL, '[');
 	int code = client_call(&options, &request, each, &printer, NULL, 0);
 	if (options.json) {
-		json_close(']');
+		json_close(&printer.first, ']');
 		putchar('\n');
 	}
 	return code;

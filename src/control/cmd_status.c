@@ -61,7 +61,7 @@ static void json_service(struct printer *p, const struct control_service *s)
 	json_number(&p->first, "starts", s->starts);
 	json_number(&p->first, "failures", s->failures);
 	json_string(&p->first, "why", s->why);
-	json_close('}');
+	json_close(&p->first, '}');
 }
 
 static void each(void *owner, const struct control_record *record)
@@ -99,8 +99,8 @@ int cmd_status(int argc, char **argv)
 	printer.json = options.json;
 	int code = client_call(&options, &request, each, &printer, NULL, 0);
 	if (options.json && printer.services) {
-		json_close(']');
-		json_close('}');
+		json_close(&printer.first, ']');
+		json_close(&printer.first, '}');
 		putchar('\n');
 	}
 	return code;

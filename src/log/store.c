@@ -29,7 +29,8 @@ int store_open(struct store_stream *stream, int directory_fd, const char *name)
 	char path[SERVICE_NAME_BYTES + 8];
 	struct stat st;
 
-	snprintf(stream->name, sizeof(stream->name), "%s", name);
+	if (name != stream->name)
+		snprintf(stream->name, sizeof(stream->name), "%s", name);
 	stream->held = 0;
 	stream->file_fd = -1;
 	file_name(path, sizeof(path), name, "");

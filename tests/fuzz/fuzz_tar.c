@@ -8,13 +8,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Some part of the name, between slashes, is "..". */
+static int leads_out(const char *name)
+{
+	for (const char *at = strstr(name, ".."); at; at = strstr(at + 1, ".."))
+		if ((at == name || at[-1] == '/') && (at[2] == '\0' || at[2] == '/'))
+			return 1;
+	return 0;
+}
+
 static int each(void *owner, const char *name, const char *data, size_t bytes)
 {
 	volatile char sum = 0;
 
 	(void)owner;
-	if (name[0] == '/' || strstr(name, "../") || strcmp(name, "..") == 0 ||
-	    strlen(name) >= TAR_NAME_BYTES)
+	if (name[0] == '/' || leads_out(name) || strlen(name) >= TAR_NAME_BYTES)
 		abort();
 	for (size_t i = 0; i < bytes; i++)
 		sum = (char)(sum ^ data[i]);

@@ -72,6 +72,74 @@ static void control_characters_do_not_reach_a_terminal(void **state)
 	assert_string_equal(kept("web.log"), "2026-01-31T12:34:56.789Z a?[2Jb\tc?d\n");
 }
 
+/* C1 as UTF-8 and as single bytes; letters of other languages stay. */
+static void nor_do_those_of_eight_bits(void **state)
+{
+	static const struct {
+		int line;
+		const char *text, *kept;
+	} row[] = {
+		{__LINE__,
+		 "\xc2\x9b"
+		 "31m",
+		 "\xc2?31m"},
+		{__LINE__,
+		 "\x9b\x9b"
+		 "31m",
+		 "??31m"},
+		{__LINE__, "\xc2\x9b\x9b", "\xc2??"},
+		{__LINE__, "\xc2\xa0\xc3\x9f\xe2\x82\xac\xf0\x9f\x90\xa7",
+		 "\xc2\xa0\xc3\x9f\xe2\x82\xac\xf0\x9f\x90\xa7"},
+		{__LINE__, "\x7f", "?"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		char expected[256];
+		assert_int_equal(ftruncate(stream.file_fd, 0), 0);
+		take(row[i].text);
+		take("\n");
+		snprintf(expected, sizeof(expected), "2026-01-31T12:34:56.789Z %s\n", row[i].kept);
+		if (strcmp(kept("web.log"), expected) != 0)
+			fail_msg("row of line %d: found %s", row[i].line, kept("web.log"));
+	}
+	/* Cut between two reads, or between two lines. */
+	assert_int_equal(ftruncate(stream.file_fd, 0), 0);
+	take("\xc3");
+	take("\xa4\xc2");
+	take("\x9b\n\x84\n");
+	assert_string_equal(kept("web.log"), "2026-01-31T12:34:56.789Z \xc3\xa4\xc2?\n"
+					     "2026-01-31T12:34:56.789Z ?\n");
+}
+
+static void the_last_line_needs_no_end(void **state)
+{
+	(void)state;
+	store_end(&stream, dir_fd, &when);
+	assert_string_equal(kept("web.log"), "");
+	take("farewell");
+	store_end(&stream, dir_fd, &when);
+	store_end(&stream, dir_fd, &when);
+	assert_string_equal(kept("web.log"), "2026-01-31T12:34:56.789Z farewell\n");
+}
+
+/* As when the disk was full: what comes meanwhile is lost, what comes later is not. */
+static void a_file_that_could_not_be_opened_is_tried_again(void **state)
+{
+	struct store_stream late = {.file_fd = 0};
+
+	(void)state;
+	assert_int_equal(mkdirat(dir_fd, "late.log", 0700), 0);
+	assert_int_equal(store_open(&late, dir_fd, "late"), -1);
+	store_take(&late, dir_fd, "lost\n", 5, &when);
+	assert_int_equal(unlinkat(dir_fd, "late.log", AT_REMOVEDIR), 0);
+	store_take(&late, dir_fd, "kept\n", 5, &when);
+	const char *text = kept("late.log");
+	unlinkat(dir_fd, "late.log", 0);
+	close(late.file_fd);
+	assert_non_null(strstr(text, "Z kept\n"));
+}
+
 static void an_endless_line_is_cut(void **state)
 {
 	char big[STORE_LINE_BYTES + 10];
@@ -142,6 +210,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_line_is_kept_when_its_end_has_come, open_store,
 						close_store),
 		cmocka_unit_test_setup_teardown(control_characters_do_not_reach_a_terminal,
+						open_store, close_store),
+		cmocka_unit_test_setup_teardown(nor_do_those_of_eight_bits, open_store,
+						close_store),
+		cmocka_unit_test_setup_teardown(the_last_line_needs_no_end, open_store,
+						close_store),
+		cmocka_unit_test_setup_teardown(a_file_that_could_not_be_opened_is_tried_again,
 						open_store, close_store),
 		cmocka_unit_test_setup_teardown(an_endless_line_is_cut, open_store, close_store),
 		cmocka_unit_test_setup_teardown(a_full_file_makes_room_and_the_one_before_it_goes,

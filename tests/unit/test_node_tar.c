@@ -98,6 +98,23 @@ static void links_and_devices_are_passed_over(void **state)
 	assert_string_equal(seen, "a=1;");
 }
 
+/* GNU's long names come before a header whose own name is cut: unpacked, it would be another file.
+ */
+static void what_would_get_a_wrong_name_is_refused(void **state)
+{
+	static const char kind[] = "LKS";
+
+	(void)state;
+	for (size_t i = 0; kind[i]; i++) {
+		start(NULL);
+		add("before", '0', "1");
+		add("././@LongLink", kind[i], "services/a-very-long-name.service");
+		add("services/a-very-long", '0', "evil");
+		assert_string_equal(walk(sizeof(archive)), "a long file name or a sparse file");
+		assert_string_equal(seen, "before=1;");
+	}
+}
+
 static void damage_is_told(void **state)
 {
 	(void)state;
@@ -125,6 +142,7 @@ int main(void)
 		cmocka_unit_test_setup(a_disk_cut_to_the_last_byte_is_enough, start),
 		cmocka_unit_test_setup(names_that_lead_elsewhere_are_refused, start),
 		cmocka_unit_test_setup(links_and_devices_are_passed_over, start),
+		cmocka_unit_test_setup(what_would_get_a_wrong_name_is_refused, start),
 		cmocka_unit_test_setup(damage_is_told, start),
 	};
 	return cmocka_run_group_tests_name("node_tar", tests, NULL, NULL);
