@@ -171,7 +171,6 @@ static void keep(int device, int signals, const char *directory)
 
 int cachefiles_worker(int argc, char **argv)
 {
-	static const char *const modules[] = {"crc32c_generic", "ext4", "cachefiles"};
 	static struct worker_context context;
 	const char *directory = argc > 1 ? argv[1] : "/var/cache/fscache";
 	char disk[64];
@@ -198,7 +197,7 @@ int cachefiles_worker(int argc, char **argv)
 	}
 	if (worker_find_disk(context.self->cache, disk, sizeof(disk)) < 0)
 		return 69;
-	if (worker_load_modules(modules, 3) < 0 || mount_disk(disk, directory) < 0)
+	if (mount_disk(disk, directory) < 0)
 		return 1;
 	device = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (device < 0) {

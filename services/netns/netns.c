@@ -156,14 +156,11 @@ static int create_link(struct netlink *outside, int parent, const struct ipv4_pr
  */
 static int up(const struct worker_context *context, const struct cluster_address *wanted)
 {
-	static const char *const modules[] = {"macvlan"};
 	struct netlink outside;
 	struct netlink_address own;
 	char path[PATH_BYTES];
 	int result = 1;
 
-	if (worker_load_modules(modules, 1) < 0)
-		return 1;
 	if (netlink_open(&outside, false) < 0) {
 		log_warn("netlink socket");
 		return 1;

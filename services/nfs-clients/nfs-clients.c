@@ -313,7 +313,6 @@ static int run(const char *name, const char *directory, int signals)
 
 int nfs_clients_worker(int argc, char **argv)
 {
-	static const char *const modules[] = {"nfsd"};
 	struct worker_context context;
 	char directory[DIRECTORY_BYTES];
 	const char *data = argc > 2 ? argv[2] : "/data";
@@ -343,7 +342,7 @@ int nfs_clients_worker(int argc, char **argv)
 	if (make_directory(directory) < 0)
 		return 1;
 	snprintf(directory, sizeof(directory), "%s/.nfs/%s", data, argv[1]);
-	if (make_directory(directory) < 0 || worker_load_modules(modules, 1) < 0)
+	if (make_directory(directory) < 0)
 		return 1;
 	return run(argv[1], directory, signals) == 0 ? 0 : 1;
 }

@@ -351,7 +351,6 @@ static void serve(struct server *server)
 
 int nfsd_worker(int argc, char **argv)
 {
-	static const char *const modules[] = {"nfsd"};
 	static struct worker_context context;
 	static struct server server;
 	sigset_t wanted;
@@ -380,7 +379,7 @@ int nfsd_worker(int argc, char **argv)
 		log_warn("signalfd");
 		return 1;
 	}
-	if (worker_load_modules(modules, 1) < 0 || enter_namespaces(argv[1]) < 0)
+	if (enter_namespaces(argv[1]) < 0)
 		return 1;
 
 	int result = start(&server);

@@ -127,13 +127,10 @@ static bool is_mounted(const char *directory)
 static int mount_share(const struct worker_context *context, const struct cluster_share *share,
 		       const char *directory)
 {
-	static const char *const modules[] = {"nfsv4"};
 	char server[INET_ADDRSTRLEN], client[INET_ADDRSTRLEN], source[PATH_BYTES], data[512];
 	unsigned long flags = MS_NOATIME | MS_NOSUID | MS_NODEV | MS_NOEXEC;
 	int wait_ms = RETRY_FIRST_MS, tries = 0;
 
-	if (worker_load_modules(modules, 1) < 0)
-		return 1;
 	if (is_mounted(directory)) {
 		log_info("%s is mounted already", directory);
 		return 0;
