@@ -133,12 +133,17 @@ static int enter_namespaces(const char *name)
 	return mount_private("nfsd", CONTROL);
 }
 
-/* NFS over TCP on this address alone: nfsd takes the socket over, and opens none of its own (UDP,
- * IPv6) beside it. */
+/*
+ * NFS over TCP on this address alone: nfsd takes the socket over, and opens none of its own (UDP,
+ * IPv6) beside it. Its connections inherit that none lingers after the end: a client that is sent
+ * the end of its connection waits three seconds before the next, one whose packets meet nothing and
+ * then a server that knows no such connection is back at once.
+ */
 static int give_socket(struct in_addr address)
 {
 	struct sockaddr_in local = {
 		.sin_family = AF_INET, .sin_port = htons(PORT), .sin_addr = address};
+	const struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 	int one = 1, result = -1;
 	char number[16];
 
@@ -148,6 +153,7 @@ static int give_socket(struct in_addr address)
 		return -1;
 	}
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)) < 0 ||
 	    bind(fd, (struct sockaddr *)&local, sizeof(local)) < 0 || listen(fd, BACKLOG) < 0) {
 		log_warn("listen on %s port %d", inet_ntoa(address), PORT);
 	} else {
@@ -252,9 +258,8 @@ static int show_link(struct in_addr address, bool up)
 }
 
 /*
- * Also of what a killed predecessor left. The link goes first: a client that sees its connection
- * closed connects again at once, and one that is refused then waits three seconds, while one whose
- * packets are lost just repeats them.
+ * Also of what a killed predecessor left. The link goes first, so that no client is told of the end
+ * of its connection (see give_socket), or refused a new one.
  */
 static int stop(struct in_addr address)
 {
