@@ -474,20 +474,28 @@ static void client_ready(struct watch *watch, uint32_t events)
 		serve(client, &request);
 }
 
-/* A free place; if there is none, that of whoever has kept his longest without waiting for a
- * service. */
-static struct client *find_place(void)
+/* Who has kept his place longest without waiting for a service; NULL: all wait. */
+static struct client *oldest_idle(void)
 {
 	struct client *oldest = NULL;
 
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &server.client[i];
-		if (client->watch.fd < 0)
-			return client;
-		if (!client->waiting && (!oldest || client->serial < oldest->serial))
+		if (client->watch.fd >= 0 && !client->waiting &&
+		    (!oldest || client->serial < oldest->serial))
 			oldest = client;
 	}
-	drop(oldest); /* there is one: fewer may wait than there are places */
+	return oldest;
+}
+
+static struct client *find_place(void)
+{
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (server.client[i].watch.fd < 0)
+			return &server.client[i];
+	struct client *oldest =
+		oldest_idle(); /* there is one: fewer may wait than there are places */
+	drop(oldest);
 	return oldest;
 }
 
@@ -495,8 +503,17 @@ static int accept_client(int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd >= 0 || (errno != EMFILE && errno != ENFILE) || server.reserve_fd < 0)
+	if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
 		return fd;
+	if (server.reserve_fd < 0) {
+		struct client *oldest = oldest_idle();
+		if (oldest)
+			drop(oldest); /* whose descriptor is the reserve now */
+	}
+	if (server.reserve_fd < 0) {
+		errno = EMFILE;
+		return -1;
+	}
 	close(server.reserve_fd);
 	server.reserve_fd = -1;
 	return accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -114,6 +114,14 @@ def test_a_signal_ends_it_in_order_and_nothing_is_left(number, namespace):
             assert not os.path.exists("/sys/fs/cgroup" + group[0])
 
 
+def test_what_never_got_ready_is_not_called_ready_at_the_end():
+    with Supervised({"never": "ready = notify\nstart = /bin/sleep 100000\n", "one": SLEEPER}, "never one") as s:
+        s.wait_state("one", "ready")
+        s.signal(signal.SIGTERM)
+        assert s.process.wait(timeout=DEADLINE_S) == 0
+        assert "all services ready" not in s.messages()
+
+
 @pytest.mark.parametrize("verb", ["poweroff", "reboot", "halt"])
 def test_outside_a_machine_the_verbs_end_only_the_supervisor(verb):
     with Supervised({"sleeper": SLEEPER}, "sleeper") as s:
@@ -254,12 +262,14 @@ def test_without_descriptors_it_still_answers_and_later_goes_on():
         with no_descriptors(s):
             os.kill(pid, signal.SIGKILL)
             wait_for("the shortage", lambda: is_shortage(s.status("sleeper")["why"]))
-            # One that keeps the last descriptor, and others at the door.
+            # Fewer than there are places, and more than there are descriptors.
             with contextlib.ExitStack() as stack:
-                for _ in range(4):
+                for _ in range(40):
                     sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
                     sock.connect(os.path.join(s.run, "control"))
+                assert s.ctl("status", timeout=10).returncode == 0
                 assert cpu_seconds_of(s, 2) < 1
+                assert s.ctl("status", timeout=10).returncode == 0
         assert s.wait_state("sleeper", "ready")["pid"] != pid
 
 
@@ -288,11 +298,18 @@ def test_a_shortage_that_does_not_end_is_given_up_at_the_deadline():
 
 def test_services_get_the_limits_that_the_supervisor_got():
     reporter = "kind = oneshot\nstart = /bin/sh -c \"ulimit -Sn >> @RUN@/../limit; ulimit -Hn >> @RUN@/../limit\"\n"
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with Supervised({"reporter": reporter}, "reporter") as s:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, before[1]))
+    try:
+        supervised = Supervised({"reporter": reporter}, "reporter").__enter__()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with contextlib.ExitStack() as stack:
+        stack.push(supervised)
+        s = supervised
         s.wait_state("reporter", "ready")
         with open(s.path("run/limit"), encoding="ascii") as file:
-            assert [int(word) for word in file.read().split()] == [soft, hard]
+            assert [int(word) for word in file.read().split()] == [1000, before[1]]
         assert resource.prlimit(s.main_pid(), resource.RLIMIT_NOFILE)[0] >= 4096
 
 
