@@ -6,9 +6,10 @@ import os
 import socket
 import struct
 import time
+import zlib
 
 MAGIC = b"sVa1"
-HEADER = struct.Struct(">4s8sB3xI")
+HEADER = struct.Struct(">4s8sB3xII")
 RUN, READ, SIGNAL = 1, 2, 3
 STDOUT, STDERR, EXIT, REFUSED = 17, 18, 19, 20
 ANSWER_MAX = 16384
@@ -73,7 +74,7 @@ class _Stream:
             else:
                 del self.bytes[:at]
                 if len(self.bytes) >= HEADER.size:
-                    _, _, kind, length = HEADER.unpack_from(self.bytes)
+                    _, _, kind, length, _ = HEADER.unpack_from(self.bytes)
                     if length > ANSWER_MAX:
                         raise NoAnswer(f"a frame of {length} bytes")
                     if len(self.bytes) >= HEADER.size + length:
@@ -81,6 +82,11 @@ class _Stream:
                         del self.bytes[:HEADER.size + length]
                         return kind, payload
             self._more()
+
+
+def request_frame(session, kind, payload):
+    head = HEADER.pack(MAGIC, session, kind, len(payload), 0)[:-4]
+    return head + struct.pack(">I", zlib.crc32(payload, zlib.crc32(head))) + payload
 
 
 def request(state, ports, kind, payload, on_output, timeout=None):
@@ -94,7 +100,7 @@ def request(state, ports, kind, payload, on_output, timeout=None):
         with sock:
             session = os.urandom(8)
             try:
-                sock.sendall(HEADER.pack(MAGIC, session, kind, len(payload)) + payload)
+                sock.sendall(request_frame(session, kind, payload))
             except OSError as error:
                 raise NoAnswer(str(error)) from error
             stream = _Stream(sock, session, deadline)

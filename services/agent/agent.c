@@ -16,32 +16,35 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "services/agent/agent.h"
 #include "src/base/log.h"
 #include "src/worker/worker.h"
 
-enum { TERMINATION_MS = 2000, PORT_CLASS_PATH_MAX = 64 };
+enum { TERMINATION_MS = 2000, HANG_UP_MS = 1000, PORT_CLASS_PATH_MAX = 64 };
 
 enum { STREAM_OUT, STREAM_ERR, STREAMS };
 
 struct port {
-	int fd, epoll;
+	int fd, epoll, signals;
 	uint8_t session[8];
 
-	uint8_t request[AGENT_HEADER + AGENT_REQUEST_MAX];
+	/* Room for half a request that was left behind, and a whole one after it. */
+	uint8_t request[2 * (AGENT_HEADER + AGENT_REQUEST_MAX)];
 	size_t request_used;
 	uint8_t answer[AGENT_HEADER + AGENT_ANSWER_MAX];
 	size_t answer_bytes, answer_sent;
 
-	bool connected; /* the driver has told of a client */
-	bool busy;	/* a request is being answered */
-	bool ending;	/* its last frame is in `answer` */
-	pid_t child;	/* 0: none, or its end is known */
+	int64_t abandon_at_ms; /* the port is hung up; 0: it is not, or nobody waits */
+	bool busy;	       /* a request is being answered */
+	bool ending;	       /* its last frame is in `answer` */
+	pid_t child;	       /* 0: none, or its end is known */
 	int pidfd;
 	int streams[STREAMS]; /* -1: at its end */
 	size_t file_left;     /* READ: bytes that may still be sent; a command: any number */
@@ -119,6 +122,9 @@ _Noreturn static void become(char *const argv[], const int pipes[STREAMS][2])
 {
 	/* The client's end is ours too, even if this process is killed. */
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	sigset_t none;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 	int null = open("/dev/null", O_RDWR);
 	if (null < 0 || dup2(null, 0) < 0 || dup2(pipes[STREAM_OUT][1], 1) < 0 ||
 	    dup2(pipes[STREAM_ERR][1], 2) < 0)
@@ -266,12 +272,12 @@ static bool take_request(struct port *port)
 {
 	struct agent_header header;
 	size_t skip;
-	int found = agent_find_header(port->request, port->request_used, &skip, &header);
+	int found = agent_find_request(port->request, port->request_used, &skip, &header);
 	if (skip > 0) {
 		port->request_used -= skip;
 		memmove(port->request, port->request + skip, port->request_used);
 	}
-	if (!found || port->request_used < AGENT_HEADER + header.length)
+	if (!found)
 		return false;
 	start_request(port, &header, (char *)port->request + AGENT_HEADER);
 	size_t whole = AGENT_HEADER + header.length;
@@ -280,10 +286,17 @@ static bool take_request(struct port *port)
 	return true;
 }
 
+static int64_t now_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /*
- * read(2) gives 0 while no client is connected and EAGAIN while a silent one is. A new client's
- * request may be there before the news of its connection, which the driver takes from another
- * queue: a 0 after it is not yet its end.
+ * read(2) gives 0 while no client is connected and EAGAIN while a silent one is. But the driver
+ * takes bytes and the news of clients from different queues: a request may be here before the news
+ * that the client before it went and that its own came. So a hang-up counts only when it lasts.
  */
 static bool read_port(struct port *port)
 {
@@ -296,14 +309,23 @@ static bool read_port(struct port *port)
 		return true;
 	}
 	if (got < 0 && errno == EAGAIN)
-		port->connected = true;
-	if (got == 0 && port->connected) {
-		port->connected = false;
+		port->abandon_at_ms = 0;
+	if (got == 0 && port->busy && port->abandon_at_ms == 0)
+		port->abandon_at_ms = now_ms() + HANG_UP_MS;
+	if (port->abandon_at_ms && port->abandon_at_ms <= now_ms()) {
 		abandon(port);
-		port->request_used = 0;
-		memset(port->session, 0, sizeof port->session);
+		port->abandon_at_ms = 0;
 	}
 	return false;
+}
+
+/* For epoll_wait. */
+static int time_left_ms(const struct port *port)
+{
+	if (port->abandon_at_ms == 0)
+		return -1;
+	int64_t left = port->abandon_at_ms - now_ms();
+	return left > 0 ? (int)left : 0;
 }
 
 static bool send_answer(struct port *port)
@@ -372,21 +394,50 @@ static bool go_on(struct port *port)
 	return true;
 }
 
+/* Who asked would wait for ever: the port stays open on the host's side whatever becomes of us. */
+static void say_goodbye(struct port *port)
+{
+	bool was_busy = port->busy && !port->ending;
+	while (send_answer(port))
+		;
+	abandon(port);
+	if (was_busy) {
+		refuse(port, "the agent was told to end");
+		send_answer(port);
+	}
+}
+
+static int watch_termination(void)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
 static int serve(const char *path)
 {
 	static struct port port = {.streams = {-1, -1}};
 	struct epoll_event event;
+	struct signalfd_siginfo told;
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
+	port.signals = watch_termination();
 	port.fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
-	if (port.epoll < 0 || port.fd < 0) {
+	if (port.epoll < 0 || port.signals < 0 || port.fd < 0) {
 		log_warn("cannot open %s", path);
 		return 1;
 	}
 	watch(&port, port.fd, EPOLLIN | EPOLLOUT);
+	watch(&port, port.signals, EPOLLIN);
 	for (;;) {
 		while (read_port(&port) || go_on(&port))
 			;
-		if (epoll_wait(port.epoll, &event, 1, -1) < 0 && errno != EINTR) {
+		if (read(port.signals, &told, sizeof told) == sizeof told) {
+			say_goodbye(&port);
+			return 0;
+		}
+		if (epoll_wait(port.epoll, &event, 1, time_left_ms(&port)) < 0 && errno != EINTR) {
 			log_warn("cannot wait for %s", path);
 			return 1;
 		}
@@ -436,15 +487,24 @@ int agent_worker(int argc, char **argv)
 		worker_ready();
 		return 0;
 	}
+	pid_t others[AGENT_PORTS_MAX] = {0};
 	for (size_t i = 1; i < count; i++) {
-		pid_t child = fork();
-		if (child < 0)
+		others[i] = fork();
+		if (others[i] < 0)
 			log_warn("cannot start a process for %s", paths[i]);
-		if (child == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (others[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
 			_exit(serve(paths[i]));
 		}
 	}
 	worker_ready();
-	return serve(paths[0]);
+	int status = serve(paths[0]);
+	/* With our end the others are killed: first let them say goodbye, too. */
+	for (size_t i = 1; i < count; i++)
+		if (others[i] > 0)
+			kill(others[i], SIGTERM);
+	for (size_t i = 1; i < count; i++)
+		if (others[i] > 0)
+			waitpid(others[i], NULL, 0);
+	return status;
 }

@@ -11,17 +11,22 @@
  *	12  1  type
  *	13  3  zero
  *	16  4  length of the payload
- *	20     payload
+ *	20  4  host to VM: CRC-32 (as in zlib) of the 20 bytes before and the payload; VM to host:
+ *zero 24     payload
  *
- * The port is one byte stream for the life of the VM, while clients on the host come and go and may
- *leave half a frame behind. Hence both sides skip bytes until a header makes sense, the VM drops
- *what it was doing for an earlier session when the port hangs up or a request brings another
- *session, and the host takes no frame of a session not its own.
+ * The port is one byte stream for the life of the VM, while clients on the host come and go, may
+ *leave half a frame behind, and not every going is noticed here, nor at once. Hence a request
+ *counts only where it stands whole with its checksum, whatever comes before it; the VM drops what
+ *it was doing for an earlier session when the port hangs up or a request brings another session;
+ *and the host takes no frame of a session not its own.
  *
  * Host to VM                                        VM to host
  *	AGENT_RUN     arguments, each NUL-terminated      AGENT_STDOUT, AGENT_STDERR  bytes of the
  *command AGENT_READ    an absolute path                    AGENT_EXIT     1 byte: exit code, or 128
  *+ signal AGENT_SIGNAL  "PID SIGNAL", decimal               AGENT_REFUSED  why nothing was done
+ *
+ * An agent that is told to end refuses what it was doing. A request that comes in that very moment,
+ *or to one that is killed, is lost: clients have timeouts.
  *
  * A RUN ends with EXIT; READ sends the file as STDOUT and ends with EXIT 0 (at most AGENT_FILE_MAX
  *bytes, a longer file is refused where its length is known and else ends with EXIT 1); SIGNAL ends
@@ -37,7 +42,7 @@
 #define AGENT_PORT_NAME "supervisor.ctl"
 
 enum {
-	AGENT_HEADER = 20,
+	AGENT_HEADER = 24,
 	AGENT_REQUEST_MAX = 4096, /* payload bytes, host to VM */
 	AGENT_ANSWER_MAX = 16384, /* payload bytes, VM to host */
 	AGENT_ARGS_MAX = 64,
@@ -62,11 +67,14 @@ struct agent_header {
 };
 
 /*
- * Looks for a header at the start of bytes[0..count), skipping what cannot be one. Sets *skip to
- * the bytes to be dropped first. Returns 1 with *header filled, 0 if more bytes are needed. Pure.
+ * Looks for a whole request in bytes[0..count), whatever stands before it. Sets *skip to the bytes
+ * to be dropped first: all before the request, or if there is none, all that cannot be the
+ * beginning of one. Returns 1 with *header filled and the payload behind the header at bytes +
+ * *skip, or 0. Pure.
  */
-int agent_find_header(const uint8_t *bytes, size_t count, size_t *skip,
-		      struct agent_header *header);
+int agent_find_request(const uint8_t *bytes, size_t count, size_t *skip,
+		       struct agent_header *header);
+/* The header of an answer. */
 void agent_put_header(uint8_t bytes[AGENT_HEADER], const struct agent_header *header);
 
 #endif

@@ -1,5 +1,5 @@
-/* The bytes of the host's port: a found header is one, and nothing that could begin one is skipped.
- */
+/* The bytes of the host's port: a found request is one, whole and short enough, and looking again
+ * finds the same. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -9,21 +9,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct agent_header header;
-	uint8_t again[AGENT_HEADER];
-	size_t skip;
+	struct agent_header header, again;
+	size_t skip, none;
 
-	while (agent_find_header(data, size, &skip, &header)) {
+	while (agent_find_request(data, size, &skip, &header)) {
 		data += skip;
 		size -= skip;
-		agent_put_header(again, &header);
-		if (size < AGENT_HEADER || memcmp(again, data, AGENT_HEADER) != 0 ||
-		    header.length > AGENT_REQUEST_MAX)
+		if (header.length > AGENT_REQUEST_MAX || size < AGENT_HEADER + header.length)
 			abort();
-		data++;
-		size--;
+		if (!agent_find_request(data, AGENT_HEADER + header.length, &none, &again) ||
+		    none != 0)
+			abort();
+		data += AGENT_HEADER + header.length;
+		size -= AGENT_HEADER + header.length;
 	}
-	if (skip > size)
+	if (skip > size || size - skip >= AGENT_HEADER + AGENT_REQUEST_MAX)
 		abort();
 	return 0;
 }

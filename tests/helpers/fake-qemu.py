@@ -48,7 +48,7 @@ def end():
 
 def answer(sock, session, words):
     def say(kind, data):
-        sock.sendall(agent.HEADER.pack(agent.MAGIC, session, kind, len(data)) + data)
+        sock.sendall(agent.HEADER.pack(agent.MAGIC, session, kind, len(data), 0) + data)
 
     if words[0] == "status":
         say(agent.STDOUT, json.dumps(STATUS).encode())
@@ -57,14 +57,14 @@ def answer(sock, session, words):
         say(agent.STDERR, b"complaint\n")
     elif words[0] == "stale":
         # What an earlier client left in the port, in front of the answer.
-        sock.sendall(b"sVa1sVa1" + agent.HEADER.pack(agent.MAGIC, b"another!", agent.EXIT, 1) + b"\x07")
+        sock.sendall(b"sVa1sVa1" + agent.HEADER.pack(agent.MAGIC, b"another!", agent.EXIT, 1, 0) + b"\x07")
     elif words[0] == "poweroff" and "deaf" not in illness():
         threading.Timer(0.1, end).start()
     elif words[0] == "refuse":
         say(agent.REFUSED, b"not today")
         return
     elif words[0] == "huge":
-        sock.sendall(agent.HEADER.pack(agent.MAGIC, session, agent.STDOUT, 1 << 30))
+        sock.sendall(agent.HEADER.pack(agent.MAGIC, session, agent.STDOUT, 1 << 30, 0))
         return
     elif words[0] == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -81,7 +81,7 @@ def serve_ctl(path):
                 data += got
                 if len(data) < agent.HEADER.size:
                     continue
-                _, session, _, length = agent.HEADER.unpack_from(data)
+                _, session, _, length, _ = agent.HEADER.unpack_from(data)
                 if len(data) >= agent.HEADER.size + length and not {"mute", "panics"} & set(illness()):
                     payload, data = data[agent.HEADER.size : agent.HEADER.size + length], data[agent.HEADER.size + length :]
                     answer(client, session, payload.decode().split("\0")[:-1])
