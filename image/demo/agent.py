@@ -22,6 +22,10 @@ class NoAnswer(Exception):
 class Refused(Exception):
     """The agent says why it did nothing."""
 
+    def is_goodbye(self):
+        """The agent itself was stopped, as it is when a machine powers off."""
+        return str(self) == "the agent was told to end"
+
 
 @contextlib.contextmanager
 def _free_port(state, ports):

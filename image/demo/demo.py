@@ -278,8 +278,9 @@ class Demo:
         except agent.NoAnswer:
             machine.qmp("system_powerdown")  # it may well go on: going off is how it answers
         except agent.Refused as error:
-            say(f"{machine.name}: {error}")
-            machine.qmp("system_powerdown")
+            if not error.is_goodbye():
+                say(f"{machine.name}: {error}")
+                machine.qmp("system_powerdown")
 
     def power_off(self, chosen):
         """Orderly, all of `chosen` at once; what is not off by the deadline is cut off. Returns the names of those."""

@@ -137,9 +137,9 @@ def test_restarting_the_agent_through_itself_leaves_nobody_waiting(cluster):
 
 
 def test_a_killed_agent_comes_back(cluster):
-    """Its client of the moment learns nothing: the port stays open on the host's side. The next one is served."""
+    """Its client of the moment may learn nothing: the port stays open on the host's side. The next one is served."""
     before = cluster.service("web1", "agent")["pid"]
-    with pytest.raises(agent.NoAnswer):
+    with pytest.raises((agent.NoAnswer, agent.Refused)):
         cluster.ctl("web1", "kill", "agent", "KILL", timeout=3)
     new_agent(cluster, "web1", before)
 
