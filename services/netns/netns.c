@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "services/nfsd/nfsd.h"
 #include "src/base/log.h"
 #include "src/node/netlink.h"
 #include "src/worker/worker.h"
@@ -186,18 +185,8 @@ static int down(const struct cluster_address *wanted)
 	path_of(wanted->name, path);
 	if (access(path, F_OK) < 0 && errno == ENOENT)
 		return 0;
-	int mounts = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (mounts < 0) {
-		log_warn("open /proc/self/ns/mnt");
+	if (netns_enter(wanted->name) == 0 && delete_link() < 0)
 		return 1;
-	}
-	if (netns_enter(wanted->name) == 0 && (nfsd_end_leftovers() < 0 || delete_link() < 0))
-		return 1;
-	/* Back among the mounts that the bind mount is one of. */
-	if (setns(mounts, CLONE_NEWNS) < 0) {
-		log_warn("return to the mount namespace");
-		return 1;
-	}
 	if (umount2(path, MNT_DETACH) < 0 && errno != EINVAL) {
 		log_warn("unmount %s", path);
 		return 1;

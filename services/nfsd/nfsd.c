@@ -6,8 +6,8 @@
  * (/data), until SIGTERM
  *
  * The threads are the kernel's: this process sets them up, answers the kernel's questions about
- * clients and exports, and takes them down. If it is killed they go on; a new one finds them in the
- * namespace and ends them before it starts its own.
+ * clients and exports, and takes them down. If it is killed, its mount of nfsd goes with it, and
+ * the kernel ends the threads.
  *
  * nfsd and rpc_pipefs are mounted in a mount namespace of this process alone: nothing stays mounted
  * when it ends. Its host name is that of the address, in a UTS namespace: NFSv4 clients know a
@@ -31,7 +31,6 @@
 
 #include "services/netns/netns.h"
 #include "services/nfsd/exports.h"
-#include "services/nfsd/nfsd.h"
 #include "src/base/log.h"
 #include "src/node/arp.h"
 #include "src/node/netlink.h"
@@ -104,16 +103,6 @@ static int own_mounts(void)
 		return 0;
 	log_warn("make a mount namespace");
 	return -1;
-}
-
-int nfsd_end_leftovers(void)
-{
-	/* Where the module was never loaded, no threads are. */
-	if (access(CONTROL, F_OK) < 0)
-		return 0;
-	if (own_mounts() < 0 || mount_private("nfsd", CONTROL) < 0)
-		return -1;
-	return stop_threads();
 }
 
 static int enter_namespaces(const char *name)
@@ -258,8 +247,8 @@ static int show_link(struct in_addr address, bool up)
 }
 
 /*
- * Also of what a killed predecessor left. The link goes first, so that no client is told of the end
- * of its connection (see give_socket), or refused a new one.
+ * Also before a start: a killed predecessor left the link up. It goes first, so that no client is
+ * told of the end of its connection (see give_socket), or refused a new one.
  */
 static int stop(struct in_addr address)
 {
