@@ -55,6 +55,7 @@ def test_a_lock_is_kept_through_a_power_cut_of_the_server(cluster, measured):
         cluster.wait_ready([SERVER])
     holder, taker = keep_through(cluster, 40, cut)
     assert_kept(holder, taker)
+    wait_for("the disks are the same again", lambda: cluster.drbd(SERVER).get("ds") == "UpToDate/UpToDate")
     measured(f"{SERVER} power cut and on again: longest write, s", round(holder["longest"], 1))
 
 
