@@ -192,9 +192,10 @@ def test_a_reader_that_does_not_read_stops_nothing(config):
             assert supervise("status", f"--run={config}/run", timeout=20).returncode == 0
             # What the flag is on is its own: the pipe that it was given blocks as before.
             assert not fcntl.fcntl(writer, fcntl.F_GETFL) & os.O_NONBLOCK
-        finally:
             process.terminate()
-            assert process.wait(timeout=DEADLINE_S) == 0
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
             os.close(reader)
             os.close(writer)
 
