@@ -190,7 +190,7 @@ static bool set_when(struct service_reader *reader, const struct place *place,
 					      "the name of a service address");
 	} else if (strcmp(words->word[0], "path") == 0) {
 		condition.kind = CONDITION_PATH;
-		if (!value_path(place, condition.argument))
+		if (!value_local_path(place, condition.argument))
 			return false;
 	} else {
 		return place_expected(place, words->word[0], "lease or path");

@@ -144,7 +144,7 @@ bool value_socket(struct arena *arena, const struct place *place, const char *ki
 	if (strcmp(kind, "unix") == 0) {
 		struct sockaddr_un *path = (struct sockaddr_un *)&def.address;
 		size_t length = strlen(address);
-		if (!value_path(place, address))
+		if (!value_local_path(place, address))
 			return false;
 		if (length >= sizeof(path->sun_path))
 			return place_expected(place, address, "a path below %zu bytes",

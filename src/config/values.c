@@ -206,6 +206,20 @@ bool value_path(const struct place *place, const char *text)
 	return good || place_expected(place, text, "an absolute path without //, . and ..");
 }
 
+bool value_local_path(const struct place *place, const char *text)
+{
+	static const char *const below[] = {"/dev/", "/etc/", "/proc/", "/run/",
+					    "/sys/", "/tmp/", "/var/"};
+	if (!value_path(place, text))
+		return false;
+	for (size_t i = 0; i < sizeof(below) / sizeof(below[0]); i++) {
+		if (strncmp(text, below[i], strlen(below[i])) == 0)
+			return true;
+	}
+	return place_expected(place, text,
+			      "a path below /dev, /etc, /proc, /run, /sys, /tmp or /var");
+}
+
 bool value_disk(const struct place *place, const char *text)
 {
 	if (strncmp(text, "serial:", 7) == 0) {

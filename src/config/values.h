@@ -36,6 +36,8 @@ bool value_key(const struct place *place, const char *text,
 bool value_disk(const struct place *place, const char *text);
 /* An absolute path without "." and ".." and empty components. */
 bool value_path(const struct place *place, const char *text);
+/* A path where PID 1 itself may look: nothing there waits for a server or for a replicated disk. */
+bool value_local_path(const struct place *place, const char *text);
 bool value_signal(const struct place *place, const char *text, int *out); /* TERM, INT, … */
 bool value_capability(const struct place *place, const char *text,
 		      int *out); /* net_admin, …: without cap_ */

@@ -247,7 +247,7 @@ def test_what_does_not_come_up_is_answered_with_its_reason():
         "above": SLEEPER + "requires = failing\n",
         "top": SLEEPER + "requires = above\n",
         "pool": SLEEPER + "instances = 2\nrequires = failing\n",
-        "conditional": SLEEPER + "when = path /nonexistent\n",
+        "conditional": SLEEPER + "when = path /run/nonexistent\n",
     }
     with Supervised(services, "failing flapping above top pool conditional") as s:
         s.wait_state("failing", "failed")
@@ -258,7 +258,7 @@ def test_what_does_not_come_up_is_answered_with_its_reason():
                 assert answer.stderr.startswith(f"supervisor: {name}: "), answer
         assert "exited with 1" in s.ctl("start", "flapping").stderr
         assert "requires above" in s.ctl("start", "top").stderr
-        assert "waits for /nonexistent" in s.ctl("restart", "conditional").stderr
+        assert "waits for /run/nonexistent" in s.ctl("restart", "conditional").stderr
 
 
 def test_kill_reaches_all_processes_of_a_service():

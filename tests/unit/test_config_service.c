@@ -257,6 +257,16 @@ static const struct refused refused[] = {
 	ROW("when = lease web", "when: needs cluster.conf, and there is none"),
 	ROW("when = lease", "when: found 1 words, expected lease NAME or path PATH"),
 	ROW("when = moon full", "when: found \"moon\", expected lease or path"),
+	ROW("when = path /srv/x",
+	    "when: found \"/srv/x\", expected a path below /dev, /etc, /proc, "
+	    "/run, /sys, /tmp or /var"),
+	ROW("when = path /run",
+	    "when: found \"/run\", expected a path below /dev, /etc, /proc, /run, "
+	    "/sys, /tmp or /var"),
+	ROW("listen = unix /srv/x", "listen: found \"/srv/x\", expected a path below /dev, /etc, "
+				    "/proc, /run, /sys, /tmp or /var"),
+	ROW("ready = unix /data/x", "ready: found \"/data/x\", expected a path below /dev, /etc, "
+				    "/proc, /run, /sys, /tmp or /var"),
 	ROW("when = path x", "when: found \"x\", expected an absolute path without //, . and .."),
 	ROW("listen = 80",
 	    "listen: found 1 words, expected tcp ADDRESS:PORT, udp ADDRESS:PORT or unix PATH"),
