@@ -14,13 +14,12 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import threading
 import time
-import tty
 
 import agent
 import cluster as recipe
+import console
 import machine as machines
 from progress import Progress
 from state import DemoError, Interrupted, State, boot_id, interrupts
@@ -518,29 +517,9 @@ def verb_console(demo, words):
         sock = demo.state.connect(machine.name + ".serial")
     except OSError as error:
         raise DemoError(f"{machine.name}: no console: {error.strerror}") from error
-    terminal = sys.stdin.isatty()
-    before = termios.tcgetattr(0) if terminal else None
     say(f"console of {machine.name}; leave with Ctrl-]")
-    if terminal:
-        tty.setraw(0)
-    try:
-        with sock:
-            while True:
-                ready, _, _ = select.select([0, sock], [], [])
-                if sock in ready:
-                    data = sock.recv(65536)
-                    if not data:
-                        return 0
-                    os.write(1, data)
-                if 0 in ready:
-                    typed = os.read(0, 1024)
-                    if not typed or b"\x1d" in typed:
-                        return 0
-                    sock.sendall(typed)
-    finally:
-        if terminal:
-            termios.tcsetattr(0, termios.TCSADRAIN, before)
-            print()
+    console.attach(sock)
+    return 0
 
 
 VERBS = {

@@ -6,12 +6,14 @@ import json
 import lzma
 import os
 import pathlib
+import pty
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tarfile
+import termios
 import time
 
 import pytest
@@ -401,6 +403,36 @@ def test_links(up):
     assert "link" not in up.run("status")[0]
     assert 'no port "data9"' in up.run("cut", "data9", code=1)[1]
     assert up.run("net")[0].splitlines()[0].split()[:2] == ["port", "queued"]
+
+
+def test_console_shows_passes_on_and_leaves(up):
+    """Against a console of our own: what the machine writes, what is typed, and Ctrl-]."""
+    path = up.state / "run/web2.serial"
+    os.rename(path, f"{path}.kept")
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen()
+            leader, follower = pty.openpty()
+            process = subprocess.Popen([*up.words, "console", "web2"], env=up.environment, stdin=follower, stdout=follower,
+                                       stderr=subprocess.PIPE, text=True)
+            serial, _ = server.accept()
+            until(lambda: not termios.tcgetattr(follower)[3] & termios.ICANON)
+            serial.sendall(b"login: ")
+            seen = b""
+            while b"login: " not in seen:
+                seen += os.read(leader, 100)
+            os.write(leader, b"root\x03")
+            assert serial.recv(5, socket.MSG_WAITALL) == b"root\x03"
+            os.write(leader, b"\x1d")
+            _, errors = process.communicate(timeout=10)
+            assert process.returncode == 0 and "leave with Ctrl-]" in errors
+            assert termios.tcgetattr(follower)[3] & termios.ICANON
+            serial.close()
+            os.close(leader)
+            os.close(follower)
+    finally:
+        os.rename(f"{path}.kept", path)
 
 
 def test_log(up):
