@@ -81,6 +81,10 @@ static void check_commands(const struct service_reader *reader)
 		wrong(reader, "instances", "found in a oneshot, expected it in a daemon only");
 	if (daemon && def->ready == READY_EXIT && given(reader, "ready"))
 		wrong(reader, "ready", "found exit in a daemon, expected now, notify, tcp or unix");
+	if (daemon && def->ready == READY_NOTIFY && def->root)
+		wrong(reader, "ready",
+		      "found notify, expected now, tcp or unix: in a root of its own the service "
+		      "cannot reach $NOTIFY_SOCKET");
 	if (!daemon && def->ready != READY_EXIT)
 		wrong(reader, "ready",
 		      "found in a oneshot, which is ready when its start command has ended well");

@@ -380,6 +380,9 @@ static const struct refused refused[] = {
 	ROW("no-new-privileges = 1", "no-new-privileges: found \"1\", expected yes or no"),
 	ROW("private-tmp = y", "private-tmp: found \"y\", expected yes or no"),
 	ROW("private-network = on", "private-network: found \"on\", expected yes or no"),
+	ROW("ready = notify\nroot = empty", "ready: found notify, expected now, tcp or unix: in a "
+					    "root of its own the service cannot "
+					    "reach $NOTIFY_SOCKET"),
 	ROW("root = /",
 	    "root: found \"/\", expected empty, or the absolute path of a directory below /"),
 	ROW("root = void",
