@@ -173,12 +173,14 @@ static int attach(const char *disk, bool pair)
 
 static int connect_peer(const struct worker_context *context)
 {
-	char self[64], peer[64], address[INET_ADDRSTRLEN];
+	char self[64], peer[64], timeout[32], address[INET_ADDRSTRLEN];
 
 	inet_ntop(AF_INET, &context->self->address.address, address, sizeof(address));
 	snprintf(self, sizeof(self), "ipv4:%s:%d", address, DRBD_PORT);
 	inet_ntop(AF_INET, &context->peer->address.address, address, sizeof(address));
 	snprintf(peer, sizeof(peer), "ipv4:%s:%d", address, DRBD_PORT);
+	snprintf(timeout, sizeof(timeout), "--timeout=%u",
+		 context->cluster->timers.drbd_timeout / 100);
 	/*
 	 * Loss of the peer is seen after timeout (0.1 s units) + ping-timeout (likewise). The
 	 * after-sb policies only drop what nobody wrote to; two histories with writes on both sides
@@ -191,7 +193,7 @@ static int connect_peer(const struct worker_context *context)
 			      peer,
 			      "--protocol=C",
 			      "--allow-two-primaries=yes",
-			      "--timeout=10",
+			      timeout,
 			      "--ping-int=1",
 			      "--ping-timeout=5",
 			      "--connect-int=1",

@@ -66,7 +66,7 @@ static int link_up(struct netlink *netlink, const char *interface, struct netlin
 	return 0;
 }
 
-static int up(const struct cluster_node *self, const char *interface)
+static int up(const struct cluster_node *self, struct in_addr gateway, const char *interface)
 {
 	struct netlink netlink, watch;
 	struct netlink_link link;
@@ -94,6 +94,11 @@ static int up(const struct cluster_node *self, const char *interface)
 	}
 	if (netlink_wait_carrier(&watch, link.index, CARRIER_TIMEOUT_MS) < 0) {
 		log_warn("wait for carrier on %s", interface);
+		goto out;
+	}
+	if (gateway.s_addr != 0 && netlink_route_add_default(&netlink, gateway) < 0 &&
+	    errno != EEXIST) {
+		log_warn("default route through the gateway");
 		goto out;
 	}
 	log_info("%s has %s/%u", interface, text, self->address.length);
@@ -141,5 +146,6 @@ int network_worker(int argc, char **argv)
 		return 2;
 	}
 	worker_load(&context);
-	return argv[1][0] == 'u' ? up(context.self, interface) : down(context.self, interface);
+	return argv[1][0] == 'u' ? up(context.self, context.cluster->gateway, interface)
+				 : down(context.self, interface);
 }

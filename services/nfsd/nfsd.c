@@ -43,14 +43,6 @@
 #define THREADS	       "8"
 #define BLOCK_BYTES    "1048576"
 #define VERSIONS       "-2 -3 +4 -4.0 +4.1 +4.2\n"
-/*
- * The kernel forgets a client that waits for a lock when it has not asked again for a lease, and a
- * client asks again every 30 s (NFS4_LOCK_MAXTIMEOUT): with a shorter lease a waiter may not be
- * told that the lock is free. What shares' clients hold is claimed back within seconds of a restart
- * (services/share/share.c), so grace need not be as long as a lease.
- */
-#define LEASE_SECONDS "35"
-#define GRACE_SECONDS "15"
 #define RECORDS_TRIES \
 	5 /* of 1.1 s each, which is how long the kernel waits for the records' keeper */
 
@@ -300,8 +292,17 @@ static void answer(struct server *server, enum exports_cache cache)
 	}
 }
 
+static int write_seconds(const char *name, uint32_t ms)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", ms / 1000);
+	return write_control(name, text);
+}
+
 static int start(struct server *server)
 {
+	const struct cluster_timers *timers = &server->context->cluster->timers;
 	struct in_addr address = server->exports.address->address.address;
 
 	if (stop(address) < 0)
@@ -313,8 +314,8 @@ static int start(struct server *server)
 	/* All of these are refused while threads run. */
 	if (write_control("versions", VERSIONS) < 0 ||
 	    write_control("max_block_size", BLOCK_BYTES) < 0 ||
-	    write_control("nfsv4leasetime", LEASE_SECONDS) < 0 ||
-	    write_control("nfsv4gracetime", GRACE_SECONDS) < 0)
+	    write_seconds("nfsv4leasetime", timers->nfs_lease) < 0 ||
+	    write_seconds("nfsv4gracetime", timers->nfs_grace) < 0)
 		return -1;
 	if (start_threads(address) < 0)
 		return -1;

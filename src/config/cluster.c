@@ -27,7 +27,7 @@ struct parser {
 	int section_line; /* 0: in no section, or in one that was refused */
 	uint32_t seen;	  /* keys of the present section, bit N = row N of its table */
 	struct words voters;
-	int voters_line;
+	int voters_line, gateway_line;
 	int node_line[CLUSTER_NODES_MAX], address_line[CLUSTER_ADDRESSES_MAX];
 	struct reference prefer[CLUSTER_ADDRESSES_MAX], share_address[CLUSTER_SHARES_MAX];
 };
@@ -67,6 +67,43 @@ static bool set_gossip_port(struct parser *parser, const struct place *place, co
 		return false;
 	parser->cluster->gossip_port = (uint16_t)port;
 	return true;
+}
+
+static bool set_gateway(struct parser *parser, const struct place *place, const char *value)
+{
+	parser->gateway_line = place->line;
+	return value_ipv4(place, value, &parser->cluster->gateway);
+}
+
+static bool set_timer(const struct place *place, const char *value, uint32_t least_ms,
+		      uint32_t most_ms, uint32_t step_ms, uint32_t *out)
+{
+	uint32_t ms;
+
+	if (!value_duration(place, value, &ms))
+		return false;
+	if (ms < least_ms || ms > most_ms || ms % step_ms != 0)
+		return place_expected(place, value, "%ums to %us in steps of %ums", least_ms,
+				      most_ms / 1000, step_ms);
+	*out = ms;
+	return true;
+}
+
+/* In tenths of a second, as drbdsetup(8) takes it. */
+static bool set_drbd_timeout(struct parser *parser, const struct place *place, const char *value)
+{
+	return set_timer(place, value, 500, 60000, 100, &parser->cluster->timers.drbd_timeout);
+}
+
+/* The kernel's own limits: fs/nfsd/nfsctl.c, 10 s to an hour. */
+static bool set_nfs_lease(struct parser *parser, const struct place *place, const char *value)
+{
+	return set_timer(place, value, 10000, 3600000, 1000, &parser->cluster->timers.nfs_lease);
+}
+
+static bool set_nfs_grace(struct parser *parser, const struct place *place, const char *value)
+{
+	return set_timer(place, value, 10000, 3600000, 1000, &parser->cluster->timers.nfs_grace);
 }
 
 static bool set_node_role(struct parser *parser, const struct place *place, const char *value)
@@ -134,6 +171,10 @@ static const struct key top_keys[] = {
 	{"cluster", set_cluster, true},
 	{"voters", set_voters, true},
 	{"gossip-port", set_gossip_port, false},
+	{"gateway", set_gateway, false},
+	{"drbd-timeout", set_drbd_timeout, false},
+	{"nfs-lease", set_nfs_lease, false},
+	{"nfs-grace", set_nfs_grace, false},
 	{0},
 };
 
@@ -362,6 +403,23 @@ static void check_addresses(struct parser *parser)
 	}
 }
 
+/* A router that a node cannot reach directly is none. */
+static void check_gateway(struct parser *parser)
+{
+	const struct cluster *cluster = parser->cluster;
+	const struct place place = {parser->report, parser->file, parser->gateway_line, "gateway"};
+
+	for (size_t i = 0; parser->gateway_line > 0 && i < cluster->node_count; i++) {
+		const struct cluster_node *entry = &cluster->node[i];
+		uint32_t mask = entry->address.length ? ~0U << (32 - entry->address.length) : 0;
+		if (((ntohl(entry->address.address.s_addr) ^ ntohl(cluster->gateway.s_addr)) &
+		     mask) == 0)
+			continue;
+		place_wrong(&place, "expected an address in the network of node %s", entry->name);
+		return;
+	}
+}
+
 static void check_nodes(struct parser *parser)
 {
 	const struct cluster *cluster = parser->cluster;
@@ -408,6 +466,9 @@ struct cluster *cluster_parse(struct arena *arena, const char *file, const char 
 		return NULL;
 	}
 	cluster->gossip_port = GOSSIP_PORT_DEFAULT;
+	/* docs/CLUSTER-FILE.md says why these. */
+	cluster->timers = (struct cluster_timers){
+		.drbd_timeout = 1000, .nfs_lease = 35000, .nfs_grace = 15000};
 	*parser = (struct parser){.arena = arena,
 				  .report = report,
 				  .file = file,
@@ -432,6 +493,7 @@ struct cluster *cluster_parse(struct arena *arena, const char *file, const char 
 	resolve_shares(parser);
 	check_addresses(parser);
 	check_nodes(parser);
+	check_gateway(parser);
 	return report->seen == before ? cluster : NULL;
 }
 

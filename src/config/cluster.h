@@ -60,9 +60,19 @@ struct cluster_share {
 	uint16_t id;
 };
 
+/* Milliseconds; the same on all nodes, since one file serves all. */
+struct cluster_timers {
+	uint32_t drbd_timeout; /* a peer that is silent for so long is lost; a multiple of 100 */
+	uint32_t nfs_lease; /* a client that is silent for so long loses its locks; whole seconds */
+	uint32_t nfs_grace; /* after a server's start, clients may claim back for so long; whole
+			       seconds */
+};
+
 struct cluster {
 	char name[NAME_BYTES];
 	uint16_t gossip_port;
+	struct in_addr gateway; /* default route of all nodes; 0: none */
+	struct cluster_timers timers;
 	size_t node_count, address_count, share_count, voter_count;
 	struct cluster_node node[CLUSTER_NODES_MAX];
 	struct cluster_address address[CLUSTER_ADDRESSES_MAX];

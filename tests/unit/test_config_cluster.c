@@ -77,6 +77,22 @@ static void takes_comments_and_a_port(void **state)
 		parse("# the demo\ngossip-port = 7000 # not the default\n\n" GOOD);
 	assert_non_null(cluster);
 	assert_int_equal(cluster->gossip_port, 7000);
+	assert_int_equal(cluster->gateway.s_addr, 0);
+	assert_int_equal(cluster->timers.drbd_timeout, 1000);
+	assert_int_equal(cluster->timers.nfs_lease, 35000);
+	assert_int_equal(cluster->timers.nfs_grace, 15000);
+}
+
+static void takes_a_gateway_and_timers(void **state)
+{
+	(void)state;
+	struct cluster *cluster = parse("gateway = 10.77.0.254\ndrbd-timeout = 1500ms\n"
+					"nfs-lease = 2m\nnfs-grace = 20s\n" GOOD);
+	assert_non_null(cluster);
+	assert_int_equal(ntohl(cluster->gateway.s_addr), 0x0a4d00fe);
+	assert_int_equal(cluster->timers.drbd_timeout, 1500);
+	assert_int_equal(cluster->timers.nfs_lease, 120000);
+	assert_int_equal(cluster->timers.nfs_grace, 20000);
 }
 
 struct refused {
@@ -111,6 +127,16 @@ static const struct refused refused[] = {
 	    "c:3: gossip-port: found \"0\", expected a number from 1 to 65535"),
 	ROW("cluster = demo\nvoters = data1\ngossip-port = 080\n" DATA1,
 	    "c:3: gossip-port: found \"080\", expected a number from 1 to 65535"),
+	ROW(TOP "gateway = 10.77.1.254\n" NODES,
+	    "c:3: gateway: expected an address in the network of node data1"),
+	ROW(TOP "gateway = router\n" NODES,
+	    "c:3: gateway: found \"router\", expected an IPv4 address of a host"),
+	ROW(TOP "drbd-timeout = 450ms\n" NODES,
+	    "c:3: drbd-timeout: found \"450ms\", expected 500ms to 60s in steps of 100ms"),
+	ROW(TOP "nfs-lease = 5s\n" NODES,
+	    "c:3: nfs-lease: found \"5s\", expected 10000ms to 3600s in steps of 1000ms"),
+	ROW(TOP "nfs-grace = none\n" NODES,
+	    "c:3: nfs-grace: found \"none\", expected 10000ms to 3600s in steps of 1000ms"),
 	ROW(TOP NODES "[node web1]\nrole = web\n",
 	    "c:17: node: found \"web1\" a second time, expected names to differ"),
 	ROW(TOP NODES "[host web2]\n",
@@ -244,6 +270,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_a_whole_cluster),
 		cmocka_unit_test(takes_comments_and_a_port),
+		cmocka_unit_test(takes_a_gateway_and_timers),
 		cmocka_unit_test(refuses_what_is_wrong),
 		cmocka_unit_test(a_refused_section_hides_only_itself),
 		cmocka_unit_test(reads_the_node_file),
