@@ -56,6 +56,7 @@ usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
 
 UP_SECONDS = 300
 POWER_OFF_SECONDS = 45
+SITE_SECONDS = 10  # for one answer of the site
 PORT = 8080
 EXIT_NO, EXIT_USAGE = 1, 2
 
@@ -178,7 +179,7 @@ class Demo:
 
     def site_answers(self):
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=3)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SITE_SECONDS)
             connection.request("GET", "/")
             answer = connection.getresponse()
             answer.read()
@@ -226,7 +227,8 @@ class Demo:
                         raise DemoError(self.report(f"{machine.name} went off"))
                     if progress.phases[machine.name][0] == "starting" and machine.has_spoken():
                         progress.set(machine.name, "kernel")
-                if not asking and progress.phases["web1"][0] in ("services", "ready"):
+                # Not before web1 is ready: its socket would take the requests, and it would have them all to answer.
+                if not asking and (progress.phases["web1"][0] == "ready" or progress.elapsed() > max(60, seconds / 2)):
                     asking = True
                     threading.Thread(target=self.watch_site, args=(changes, stop), daemon=True).start()
         finally:
