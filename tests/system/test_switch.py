@@ -105,6 +105,20 @@ def switch(program, tmp_path):
 
 
 @pytest.fixture
+def with_host(program, tmp_path):
+    """A switch with the host's port; it ends even where the test fails."""
+    made = []
+
+    def start(options, ports):
+        made.append(Switch(program, tmp_path, ["--host=10.77.0.254/24", *options], ports))
+        assert made[0].ready
+        return made[0]
+
+    yield start
+    assert [switch.end()[0] for switch in made] == [0]
+
+
+@pytest.fixture
 def three(switch):
     guests = switch.guests("a", "b", "c")
     switch.wait_connected("a", "b", "c")
@@ -485,14 +499,11 @@ def test_port_in_use_is_a_clear_error(program, tmp_path):
     assert f"127.0.0.1:{port}=10.77.0.100:80: cannot listen there: Address already in use" in done.stderr
 
 
-def test_the_host_reaches_the_web_address_through_its_forward(program, tmp_path):
+def test_the_host_reaches_the_web_address_through_its_forward(with_host):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    switch = Switch(
-        program, tmp_path, ["--host=10.77.0.254/24", f"--forward=127.0.0.1:{port}=10.77.0.100:80"], ("a", "b")
-    )
-    assert switch.ready
+    switch = with_host([f"--forward=127.0.0.1:{port}=10.77.0.100:80"], ("a", "b"))
     (a,) = switch.guests("a")
     switch.wait_connected("a")
     seen = []
@@ -505,10 +516,9 @@ def test_the_host_reaches_the_web_address_through_its_forward(program, tmp_path)
     assert switch.end()[0] == 0
 
 
-def test_a_machine_does_not_get_out(program, tmp_path):
+def test_a_machine_does_not_get_out(with_host):
     """slirp is restricted: the host's own services cannot be reached at its address, and it gives nobody an address."""
-    switch = Switch(program, tmp_path, ["--host=10.77.0.254/24"], ("a",))
-    assert switch.ready
+    switch = with_host([], ("a",))
     (a,) = switch.guests("a")
     switch.wait_connected("a")
     host = TinyHost(a)
@@ -534,4 +544,3 @@ def test_a_machine_does_not_get_out(program, tmp_path):
     a.send(BROADCAST + a.mac + b"\x08\0" + head + dhcp)
     while (heard := a.receive(0.5)) is not None:
         assert heard[23] != 17, "an answer to DHCP"
-    assert switch.end()[0] == 0
