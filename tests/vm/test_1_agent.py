@@ -15,8 +15,9 @@ def raw(cluster, node, port=3):
     return cluster.state.connect(f"{node}.ctl{port}", DEADLINE_S)
 
 
-def answer(sock, session):
-    return agent._Stream(sock, session, time.monotonic() + DEADLINE_S).frame()  # pylint: disable=protected-access
+def answers(sock, session):
+    """One a session: what arrived beside the frame that was asked for stays in it."""
+    return agent._Stream(sock, session, time.monotonic() + DEADLINE_S)  # pylint: disable=protected-access
 
 
 def processes(cluster, node):
@@ -74,7 +75,7 @@ def test_a_client_that_leaves_takes_its_command_with_it(cluster):
     session = b"leaving!"
     with raw(cluster, "web1") as sock:
         sock.sendall(agent.request_frame(session, agent.RUN, agent.arguments(["log", "gossip", "-f"])))
-        answer(sock, session)
+        answers(sock, session).frame()
         assert any("log gossip -f" in name for name in names(cluster, "web1"))
     wait_for("the command ends", lambda: not any("log gossip -f" in name for name in names(cluster, "web1")))
 
@@ -100,19 +101,20 @@ def test_the_answer_to_a_client_that_left_is_not_given_to_the_next(cluster):
 def test_a_new_client_ends_what_runs_for_the_last(cluster):
     with raw(cluster, "web1") as sock:
         sock.sendall(agent.request_frame(b"firstone", agent.RUN, agent.arguments(["log", "gossip", "-f"])))
-        answer(sock, b"firstone")
+        answers(sock, b"firstone").frame()
         sock.sendall(agent.request_frame(b"another1", agent.RUN, agent.arguments(["version"])))
-        assert answer(sock, b"another1")[0] == agent.STDOUT
-        assert answer(sock, b"another1") == (agent.EXIT, b"\0")
+        another = answers(sock, b"another1")
+        assert another.frame()[0] == agent.STDOUT
+        assert another.frame() == (agent.EXIT, b"\0")
     assert not any("log gossip -f" in name for name in names(cluster, "web1"))
 
 
 def test_second_request_before_the_answer_is_refused(cluster):
     with raw(cluster, "web1") as sock:
         sock.sendall(agent.request_frame(b"firstone", agent.RUN, agent.arguments(["log", "gossip", "-f"])))
-        answer(sock, b"firstone")
+        stream = answers(sock, b"firstone")
+        stream.frame()
         sock.sendall(agent.request_frame(b"firstone", agent.RUN, agent.arguments(["version"])))
-        stream = agent._Stream(sock, b"firstone", time.monotonic() + DEADLINE_S)  # pylint: disable=protected-access
         while (got := stream.frame())[0] == agent.STDOUT:
             pass
         assert got == (agent.REFUSED, b"a second request before the answer to the first")
