@@ -94,7 +94,7 @@ static void watch_cgroup(struct instance *instance)
 
 /*
  * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is
- * left in it, and some kernels (6.14 to at least 6.18) kill what is cloned into a cgroup that
+ * left in it, and some kernels (seen: 6.18) kill what is cloned into a cgroup that
  * cgroup.kill was ever used on. False: leftovers, now being killed. Without cgroups, or when one
  * cannot be made, the service runs all the same.
  */
