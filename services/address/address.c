@@ -147,10 +147,8 @@ int address_worker(int argc, char **argv)
 		return 2;
 	}
 	worker_load(&context);
-	const struct cluster_address *wanted = cluster_find_address(context.cluster, argv[2]);
-	if (wanted == NULL) {
-		log_warnx("found \"%s\", expected an [address …] of the cluster file", argv[2]);
+	const struct cluster_address *wanted = worker_address(&context, argv[2]);
+	if (wanted == NULL)
 		return 2;
-	}
 	return argv[1][0] == 'a' ? add(context.self, wanted) : del(wanted);
 }

@@ -14,12 +14,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,7 +172,6 @@ int cachefiles_worker(int argc, char **argv)
 	static struct worker_context context;
 	const char *directory = argc > 1 ? argv[1] : "/var/cache/fscache";
 	char disk[64];
-	sigset_t stop;
 	int device = -1, result = 1;
 
 	if (argc > 2 || directory[0] != '/' || strlen(directory) > DIRECTORY_MAX) {
@@ -182,15 +179,9 @@ int cachefiles_worker(int argc, char **argv)
 		return 2;
 	}
 	worker_load(&context);
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTERM);
-	sigaddset(&stop, SIGINT);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
-	int signals = signalfd(-1, &stop, SFD_CLOEXEC);
-	if (signals < 0) {
-		log_warn("signalfd");
+	int signals = worker_stop_signals();
+	if (signals < 0)
 		return 1;
-	}
 	if (context.self->cache == NULL) {
 		log_info("this node has no cache disk in the cluster file: no client cache");
 		return 69;

@@ -10,11 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -268,18 +266,6 @@ static void follow_kernel(struct dlm *dlm)
 	}
 }
 
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -1;
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 /* A lockspace from before this process: let in by an earlier one, or waiting to be. */
 static void resume(const char *name, bool member, void *argument)
 {
@@ -316,7 +302,7 @@ static int open_all(struct dlm *dlm)
 		log_warnx("node.conf is needed for the key to %s", context->peer->name);
 		return -1;
 	}
-	dlm->signal_fd = open_signals();
+	dlm->signal_fd = worker_stop_signals();
 	dlm->event_fd = kernel_event_open();
 	if (dlm->signal_fd < 0 || dlm->event_fd < 0)
 		return -1;

@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mount.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -316,7 +315,6 @@ int nfs_clients_worker(int argc, char **argv)
 	struct worker_context context;
 	char directory[DIRECTORY_BYTES];
 	const char *data = argc > 2 ? argv[2] : "/data";
-	sigset_t stop;
 
 	if (argc < 2 || argc > 3 || data[0] != '/' ||
 	    strlen(data) > DIRECTORY_BYTES - NAME_BYTES - 8) {
@@ -324,20 +322,12 @@ int nfs_clients_worker(int argc, char **argv)
 		return 2;
 	}
 	worker_load(&context);
-	if (cluster_find_address(context.cluster, argv[1]) == NULL) {
-		log_warnx("found \"%s\", expected an [address …] of the cluster file", argv[1]);
+	if (worker_address(&context, argv[1]) == NULL)
 		return 2;
-	}
 	/* Only between two questions: what was begun is answered. */
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTERM);
-	sigaddset(&stop, SIGINT);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
-	int signals = signalfd(-1, &stop, SFD_CLOEXEC);
-	if (signals < 0) {
-		log_warn("signalfd");
+	int signals = worker_stop_signals();
+	if (signals < 0)
 		return 1;
-	}
 	snprintf(directory, sizeof(directory), "%s/.nfs", data);
 	if (make_directory(directory) < 0)
 		return 1;

@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -348,7 +347,6 @@ int nfsd_worker(int argc, char **argv)
 {
 	static struct worker_context context;
 	static struct server server;
-	sigset_t wanted;
 
 	if (argc < 2 || argc > 3 || (argc == 3 && (argv[2][0] != '/' || strlen(argv[2]) > 255))) {
 		log_warnx("usage: nfsd ADDRESS-NAME [DATA]");
@@ -357,23 +355,15 @@ int nfsd_worker(int argc, char **argv)
 	worker_load(&context);
 	server.context = &context;
 	server.exports = (struct exports){.cluster = context.cluster,
-					  .address = cluster_find_address(context.cluster, argv[1]),
+					  .address = worker_address(&context, argv[1]),
 					  .root = argc == 3 ? argv[2] : "/data"};
-	if (server.exports.address == NULL) {
-		log_warnx("found \"%s\", expected an [address …] of the cluster file", argv[1]);
+	if (server.exports.address == NULL)
 		return 2;
-	}
 
 	/* From now on a wish to stop waits until what was begun can be undone in order. */
-	sigemptyset(&wanted);
-	sigaddset(&wanted, SIGTERM);
-	sigaddset(&wanted, SIGINT);
-	sigprocmask(SIG_BLOCK, &wanted, NULL);
-	server.signals = signalfd(-1, &wanted, SFD_CLOEXEC);
-	if (server.signals < 0) {
-		log_warn("signalfd");
+	server.signals = worker_stop_signals();
+	if (server.signals < 0)
 		return 1;
-	}
 	if (enter_namespaces(argv[1]) < 0)
 		return 1;
 

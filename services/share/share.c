@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -291,7 +290,6 @@ int share_worker(int argc, char **argv)
 	struct worker_context context;
 	char directory[PATH_BYTES];
 	const char *base = argc > 2 ? argv[2] : "/srv";
-	sigset_t stop;
 
 	if (argc < 2 || argc > 3 || base[0] != '/' || strlen(base) > PATH_BYTES - NAME_BYTES - 2) {
 		log_warnx("usage: share NAME [DIRECTORY]");
@@ -311,16 +309,10 @@ int share_worker(int argc, char **argv)
 	}
 	/* Until it is mounted, SIGTERM just ends this process, wherever it waits. */
 	int result = mount_share(&context, share, directory);
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGTERM);
-	sigaddset(&stop, SIGINT);
-	sigprocmask(SIG_BLOCK, &stop, NULL);
+	int signals = worker_stop_signals();
 	if (result != 0)
 		return result;
-	int signals = signalfd(-1, &stop, SFD_CLOEXEC);
-	if (signals < 0) {
-		log_warn("signalfd");
-	} else {
+	if (signals >= 0) {
 		worker_ready();
 		hold(directory, signals);
 	}

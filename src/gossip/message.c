@@ -114,12 +114,3 @@ const char *gossip_state_name(unsigned state)
 	static const char *const names[] = {"unknown", "alive", "suspect", "dead", "left"};
 	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "unknown";
 }
-
-const char *gossip_drop_name(unsigned reason)
-{
-	static const char *const names[GOSSIP_DROP_REASONS] = {
-		"size",		"version", "source",  "flood",	  "replay",
-		"another boot", "seal",	   "content", "not sent",
-	};
-	return reason < GOSSIP_DROP_REASONS ? names[reason] : "unknown";
-}

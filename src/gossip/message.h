@@ -156,6 +156,5 @@ bool gossip_message_valid(const void *data, size_t bytes, enum gossip_direction 
 
 /* "alive", "suspect", …; "unknown" for anything else. */
 const char *gossip_state_name(unsigned state);
-const char *gossip_drop_name(unsigned reason);
 
 #endif

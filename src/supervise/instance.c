@@ -196,7 +196,6 @@ static bool run(struct instance *instance, const struct command *command, bool u
 
 	instance->reason[0] = instance->status[0] = '\0';
 	instance->undoing = undo;
-	instance->said_stopping = false;
 	if (!open_cgroup(instance))
 		return false;
 	open_log_pipe(instance);

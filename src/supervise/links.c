@@ -13,20 +13,6 @@
 #include "src/log/message.h"
 #include "src/supervise/instance.h"
 
-void links_opened(struct supervisor *sv, struct instance *instance)
-{
-	if (instance->index == sv->gossip)
-		gossip_link_open(sv, instance);
-	else if (instance->index == sv->log)
-		log_link_open(sv, instance);
-}
-
-void links_closed(struct supervisor *sv, struct instance *instance)
-{
-	if (instance->index == sv->gossip)
-		gossip_link_closed(sv);
-}
-
 /* ---- log ---- */
 
 static void log_link_send(const struct instance *log, enum log_message_type type, const char *name,
@@ -79,7 +65,7 @@ static void log_ready(struct watch *watch, uint32_t events)
 	loop_close(&log->supervisor->loop, watch);
 }
 
-void log_link_open(struct supervisor *sv, struct instance *log)
+static void log_link_open(struct supervisor *sv, struct instance *log)
 {
 	char path[256];
 
@@ -126,26 +112,17 @@ static bool gossip_send(struct supervisor *sv, const struct gossip_message *mess
 static void gossip_received(struct supervisor *sv, const struct gossip_message *message)
 {
 	const struct cluster *cluster = sv->config->cluster;
+	const struct gossip_member *said = &message->member;
 
-	switch (message->type) {
-	case GOSSIP_MEMBER: {
-		const struct gossip_member *said = &message->member;
-		if (said->index >= cluster->node_count)
-			break;
-		struct member *member = &sv->member[said->index];
-		if (member->known && member->said.state != said->state)
-			log_info("%s: %s is %s", sv->config->self->name,
-				 cluster->node[said->index].name, gossip_state_name(said->state));
-		member->known = true;
-		member->said = *said;
-		break;
-	}
-	case GOSSIP_PROGRESS:
-		sv->gossip_progress = message->progress;
-		break;
-	default:
-		break;
-	}
+	/* Progress is for the watchdog to come; a leave ends with the process. */
+	if (message->type != GOSSIP_MEMBER || said->index >= cluster->node_count)
+		return;
+	struct member *member = &sv->member[said->index];
+	if (member->known && member->said.state != said->state)
+		log_info("%s: %s is %s", sv->config->self->name, cluster->node[said->index].name,
+			 gossip_state_name(said->state));
+	member->known = true;
+	member->said = *said;
 }
 
 static void gossip_ready(struct watch *watch, uint32_t events)
@@ -171,7 +148,7 @@ static void gossip_ready(struct watch *watch, uint32_t events)
 	gossip_received(sv, &message);
 }
 
-void gossip_link_open(struct supervisor *sv, struct instance *gossip)
+static void gossip_link_open(struct supervisor *sv, struct instance *gossip)
 {
 	const struct cluster *cluster = sv->config->cluster;
 	struct gossip_message message;
@@ -210,11 +187,6 @@ void gossip_link_open(struct supervisor *sv, struct instance *gossip)
 	gossip_link_update(sv);
 }
 
-void gossip_link_closed(struct supervisor *sv)
-{
-	sv->told_ready = false;
-}
-
 void gossip_link_update(struct supervisor *sv)
 {
 	struct gossip_message message;
@@ -244,4 +216,20 @@ void gossip_link_leave(struct supervisor *sv)
 		return;
 	gossip_message_init(&message, GOSSIP_LEAVE);
 	gossip_send(sv, &message);
+}
+
+/* ---- both ---- */
+
+void links_opened(struct supervisor *sv, struct instance *instance)
+{
+	if (instance->index == sv->gossip)
+		gossip_link_open(sv, instance);
+	else if (instance->index == sv->log)
+		log_link_open(sv, instance);
+}
+
+void links_closed(struct supervisor *sv, const struct instance *instance)
+{
+	if (instance->index == sv->gossip)
+		sv->told_ready = false;
 }

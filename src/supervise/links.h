@@ -10,14 +10,10 @@
 
 /* A service with `channel = yes` was started, or is gone. */
 void links_opened(struct supervisor *supervisor, struct instance *instance);
-void links_closed(struct supervisor *supervisor, struct instance *instance);
+void links_closed(struct supervisor *supervisor, const struct instance *instance);
 
 /* Hands the read end of a service's output to the log process, if that runs. */
 void log_link_add(struct supervisor *supervisor, const struct instance *instance);
-/* Called for a started log or gossip process. */
-void log_link_open(struct supervisor *supervisor, struct instance *instance);
-void gossip_link_open(struct supervisor *supervisor, struct instance *instance);
-void gossip_link_closed(struct supervisor *supervisor);
 /* Tells the siblings whether all of this node is up, when that changed. */
 void gossip_link_update(struct supervisor *supervisor);
 /* This node leaves in good order. */

@@ -16,13 +16,13 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include "src/base/loop.h"
 #include "src/config/config.h"
 #include "src/gossip/message.h"
 #include "src/process/cgroup.h"
 #include "src/process/listen.h"
 #include "src/process/seccomp.h"
 #include "src/service/graph.h"
-#include "src/base/loop.h"
 
 #define STATUS_BYTES 120
 #define REASON_BYTES 160
@@ -40,8 +40,7 @@ struct instance {
 	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be
 		      reused */
 	int pidfd;
-	bool undoing; /* that command is the stop command */
-	bool said_stopping;
+	bool undoing;		/* that command is the stop command */
 	struct watch error;	/* exec's result */
 	struct watch populated; /* cgroup.events */
 	struct watch channel;	/* our end of `channel = yes` */
@@ -94,7 +93,6 @@ struct supervisor {
 	bool told_ready; /* `told` was sent to the present gossip process */
 	struct gossip_ready told;
 	struct member member[CLUSTER_NODES_MAX];
-	struct gossip_progress gossip_progress;
 
 	/*
 	 * The control socket's: told after every change of a service's state, and once all that

@@ -5,16 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "src/base/log.h"
-#include "src/node/modules.h"
 
 #define CONFIG_DIRECTORY "/etc/supervisor"
 #define FILE_BYTES_MAX	 (1u << 20)
@@ -243,10 +244,27 @@ int worker_find_disk(const char *disk, char *path, size_t path_bytes)
 	return 0;
 }
 
-int worker_load_modules(const char *const names[], size_t count)
+const struct cluster_address *worker_address(const struct worker_context *context, const char *name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (modules_load(names[i]) < 0)
-			return -1;
-	return 0;
+	const struct cluster_address *address = cluster_find_address(context->cluster, name);
+
+	if (!address)
+		log_warnx("found \"%s\", expected an [address …] of the cluster file", name);
+	return address;
+}
+
+int worker_stop_signals(void)
+{
+	sigset_t stop;
+
+	sigemptyset(&stop);
+	sigaddset(&stop, SIGTERM);
+	sigaddset(&stop, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &stop, NULL) == 0) {
+		int fd = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
+		if (fd >= 0)
+			return fd;
+	}
+	log_warn("signalfd");
+	return -1;
 }

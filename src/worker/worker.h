@@ -66,8 +66,13 @@ int worker_run(char *const argv[]);
 /* Path of a block device from "/dev/PATH" or "serial:NAME" (virtio-blk serial in /sys/block). 0, or
  * -1 with a message printed. */
 int worker_find_disk(const char *disk, char *path, size_t path_bytes);
-/* Loads kernel modules by name with their dependencies (modules.dep); -1 with a message printed.
- * Loaded or built-in ones are fine. */
-int worker_load_modules(const char *const names[], size_t count);
+/* The service address of that name; NULL with a message printed when the cluster file has none. */
+const struct cluster_address *worker_address(const struct worker_context *context,
+					     const char *name);
+/*
+ * From now on SIGTERM and SIGINT wait: the descriptor becomes readable instead (signalfd(2),
+ * non-blocking, close-on-exec). -1 with a message printed.
+ */
+int worker_stop_signals(void);
 
 #endif
