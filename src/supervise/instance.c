@@ -419,12 +419,9 @@ static void error_ready(struct watch *watch, uint32_t events)
 
 static void populated_ready(struct watch *watch, uint32_t events)
 {
-	struct instance *instance = watch->owner;
-
 	(void)events;
-	/* Reading rearms it; what follows from emptiness is decided in supervise_settle(). */
+	/* Reading rearms it; what follows from emptiness is decided after the turn, as ever. */
 	cgroup_events_read(watch->fd);
-	supervise_settle(instance->supervisor);
 }
 
 /* To an address of this machine the answer to connect(2) is there at once; what does not answer is

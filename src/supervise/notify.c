@@ -119,7 +119,6 @@ static void notify_ready(struct watch *watch, uint32_t events)
 	text[n] = '\0';
 	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
 		take_line(instance, line);
-	supervise_settle(sv);
 }
 
 int notify_open(struct supervisor *sv)
