@@ -1,3 +1,4 @@
+/* What the kernel says of DRBD, as it changes: the stream of `drbdsetup events2`. */
 #include "services/drbd/drbd.h"
 
 #include <errno.h>

@@ -1,3 +1,5 @@
+/* supervisor check [--profile=NAME] [--node=NAME] [--accounts=DIR] [DIR]: is a configuration right?
+ */
 #include "src/control/commands.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* supervisor keygen [--json]: a key pair for one node. */
 #include "src/control/commands.h"
 
 #include <sodium.h>

@@ -1,3 +1,4 @@
+/* Unix sockets of the switch: its ports, one a machine, and its control socket. */
 #ifndef DEMO_SWITCH_UNIX_H
 #define DEMO_SWITCH_UNIX_H
 
