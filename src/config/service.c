@@ -150,6 +150,8 @@ static void check_sandbox(const struct service_reader *reader)
 	if (def->all_capabilities && def->has_user && def->uid != 0)
 		wrong(reader, "capabilities",
 		      "found all together with a user, expected it for root only");
+	if (def->memory_max_bytes > 0 && def->share.memory_high_bytes >= def->memory_max_bytes)
+		wrong(reader, "memory-high", "found no less than memory-max");
 	if (def->restart_delay_ms > def->restart_delay_max_ms)
 		wrong(reader, "restart-delay", "found more than restart-delay-max");
 }

@@ -6,6 +6,7 @@
 #define SUPERVISOR_CONFIG_SERVICE_H
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,17 @@ struct template_def {
 struct condition {
 	enum condition_kind kind;
 	const char *argument; /* lease name, path */
+};
+
+/* How much of the machine it gets, beside memory-max and pids-max; all zero: as everybody. */
+struct process_share {
+	int scheduling;			      /* SCHED_OTHER (0), SCHED_FIFO, … */
+	int scheduling_priority;	      /* SCHED_FIFO, SCHED_RR: 1 to 99 */
+	cpu_set_t cpu_affinity;		      /* empty: any */
+	int io_priority;		      /* as ioprio_set(2) has it; 0: none of its own */
+	uint64_t memory_high_bytes;	      /* 0: none; so are the others */
+	uint32_t cpu_quota_us, cpu_period_us; /* so much time of a processor in each period */
+	uint32_t cpu_weight, io_weight;	      /* 1 to 10000; what says nothing has 100 */
 };
 
 struct service_def {
@@ -130,6 +142,7 @@ struct service_def {
 	struct words hidden;
 	uint64_t memory_max_bytes; /* 0: none */
 	uint32_t pids_max;	   /* 0: none */
+	struct process_share share;
 };
 
 #endif

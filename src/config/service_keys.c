@@ -9,6 +9,7 @@ enum shape {
 	ONE,  /* one word */
 	SOME, /* one word or more */
 	LIST, /* words, perhaps none once list variables are expanded */
+	BARE, /* words that hold no variables: a percent sign is one */
 };
 
 struct key {
@@ -16,8 +17,7 @@ struct key {
 	enum shape shape;
 	bool repeats;
 	/* `field`: what `offset` points at in the draft. */
-	bool (*set)(struct service_reader *reader, const struct place *place,
-		    const struct words *words, void *field);
+	key_setter *set;
 	size_t offset;
 };
 
@@ -559,6 +559,13 @@ static const struct key keys[] = {
 	{"hidden", LIST, false, set_paths, DEF(hidden)},
 	{"memory-max", ONE, false, set_size, DEF(memory_max_bytes)},
 	{"pids-max", ONE, false, set_pids, DEF(pids_max)},
+	{"scheduling", SOME, false, key_scheduling, DEF(share)},
+	{"cpu-affinity", SOME, false, key_cpu_affinity, DEF(share.cpu_affinity)},
+	{"io-class", SOME, false, key_io_class, DEF(share.io_priority)},
+	{"memory-high", ONE, false, set_size, DEF(share.memory_high_bytes)},
+	{"cpu-weight", ONE, false, key_weight, DEF(share.cpu_weight)},
+	{"cpu-max", BARE, false, key_cpu_max, DEF(share)},
+	{"io-weight", ONE, false, key_weight, DEF(share.io_weight)},
 	{"instances", ONE, false, set_instances, DRAFT(instances)},
 };
 
@@ -593,6 +600,9 @@ static bool set_key(struct service_reader *reader, const struct key *key, const 
 		words = (struct words){one, 1};
 		return text && key->set(reader, place, &words, field);
 	}
+	if (key->shape == BARE)
+		return words_split(loader->arena, place, value, &words) &&
+		       key->set(reader, place, &words, field);
 	if (!words_split(loader->scratch, place, value, &raw) ||
 	    !expand_words(loader->arena, loader->scratch, place, &reader->scope, &raw, &words))
 		return false;

@@ -18,6 +18,14 @@ struct service_reader {
 		limit_capacity;
 };
 
+/*
+ * The setter of a key: checks the words and puts them where `field` points, in the draft. False
+ * when reported. Those of the keys about processes are in service_keys_process.c.
+ */
+typedef bool key_setter(struct service_reader *reader, const struct place *place,
+			const struct words *words, void *field);
+key_setter key_scheduling, key_cpu_affinity, key_cpu_max, key_weight, key_io_class;
+
 /* Expands and checks the line and puts it into the draft. False when reported. */
 bool service_key_set(struct service_reader *reader, const struct line *line);
 /* The line that gave this key, 0 if none did. */

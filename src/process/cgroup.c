@@ -20,6 +20,15 @@
 #define KILL_ROUNDS 64	 /* of the fallback: each ends every process that it saw */
 #define PROCS_BYTES 4096 /* of cgroup.procs that one round looks at */
 
+static const struct {
+	const char *name, *keys;
+} controller[CGROUP_CONTROLLERS] = {
+	[CGROUP_MEMORY] = {"memory", "memory-max and memory-high have"},
+	[CGROUP_PIDS] = {"pids", "pids-max has"},
+	[CGROUP_CPU] = {"cpu", "cpu-max and cpu-weight have"},
+	[CGROUP_IO] = {"io", "io-weight has"},
+};
+
 static int write_at(int dir, const char *file, const char *text)
 {
 	int fd = openat(dir, file, O_WRONLY | O_CLOEXEC);
@@ -65,8 +74,8 @@ static int open_ours(bool init)
 {
 	const char *mount = mount_point();
 	if (!mount) {
-		log_warnx("no cgroup2 is mounted: services are held by process group, without "
-			  "memory-max and pids-max");
+		log_warnx("no cgroup2 is mounted: services are held by session, without limits "
+			  "of memory, pids, cpu and io");
 		return -1;
 	}
 	char text[4096];
@@ -95,10 +104,10 @@ static int open_ours(bool init)
 
 /* Passes a controller on to the children of `dir`. A controller that is not here is no error worth
  * a message now. */
-static bool pass_on(int dir, const char *controller, bool init)
+static bool pass_on(int dir, const char *name, bool init)
 {
 	char word[16];
-	snprintf(word, sizeof(word), "+%s", controller);
+	snprintf(word, sizeof(word), "+%s", name);
 	if (write_at(dir, "cgroup.subtree_control", word) == 0)
 		return true;
 	if (errno != EBUSY || !init)
@@ -162,9 +171,10 @@ int cgroup_tree_open(struct cgroup_tree *tree, bool init)
 		tree->parent_fd = -1;
 		return -1;
 	}
-	tree->memory =
-		pass_on(tree->parent_fd, "memory", init) && pass_on(tree->fd, "memory", false);
-	tree->pids = pass_on(tree->parent_fd, "pids", init) && pass_on(tree->fd, "pids", false);
+	/* One by one: a kernel or a container that lacks one may have the others. */
+	for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+		tree->has[i] = pass_on(tree->parent_fd, controller[i].name, init) &&
+			       pass_on(tree->fd, controller[i].name, false);
 	return 0;
 }
 
@@ -204,32 +214,114 @@ int cgroup_open(struct cgroup_tree *tree, const char *service)
 	return openat(tree->fd, service, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-static int limit(int dir, const char *file, uint64_t value)
+/* One file of a cgroup that a key of the service file is for. */
+struct setting {
+	enum cgroup_controller controller;
+	const char *key, *file;
+	char text[48]; /* "": the file does not ask for it, and the kernel's default stays */
+};
+
+#define SETTINGS 6
+
+static void number(char *text, size_t text_bytes, const char *before, uint64_t value)
 {
-	char text[24] = "max";
 	if (value > 0)
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
-	return write_at(dir, file, text);
+		snprintf(text, text_bytes, "%s%llu", before, (unsigned long long)value);
 }
 
-int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, uint64_t memory_max_bytes,
-		 uint32_t pids_max)
+static void settings_of(const struct service_def *service, struct setting setting[SETTINGS])
 {
-	if (tree->memory) {
-		if (limit(cgroup_fd, "memory.max", memory_max_bytes) < 0)
+	const struct process_share *share = &service->share;
+	const struct setting none[SETTINGS] = {
+		{CGROUP_MEMORY, "memory-max", "memory.max", ""},
+		{CGROUP_MEMORY, "memory-high", "memory.high", ""},
+		{CGROUP_PIDS, "pids-max", "pids.max", ""},
+		{CGROUP_CPU, "cpu-weight", "cpu.weight", ""},
+		{CGROUP_CPU, "cpu-max", "cpu.max", ""},
+		{CGROUP_IO, "io-weight", "io.weight", ""},
+	};
+	memcpy(setting, none, sizeof(none));
+	number(setting[0].text, sizeof(setting[0].text), "", service->memory_max_bytes);
+	number(setting[1].text, sizeof(setting[1].text), "", share->memory_high_bytes);
+	number(setting[2].text, sizeof(setting[2].text), "", service->pids_max);
+	number(setting[3].text, sizeof(setting[3].text), "", share->cpu_weight);
+	if (share->cpu_quota_us > 0)
+		snprintf(setting[4].text, sizeof(setting[4].text), "%u %u", share->cpu_quota_us,
+			 share->cpu_period_us);
+	number(setting[5].text, sizeof(setting[5].text), "default ", share->io_weight);
+}
+
+static void say_missing(struct cgroup_tree *tree, enum cgroup_controller which)
+{
+	if (!tree->said[which])
+		log_warnx("no %s controller for our cgroups: %s no effect", controller[which].name,
+			  controller[which].keys);
+	tree->said[which] = true;
+}
+
+/*
+ * io.weight is the cost model's (blk-iocost), io.bfq.weight that of the BFQ scheduler, where 1000
+ * is the most; which of them rules depends on the disk, and a kernel may have either or both.
+ */
+static int weigh_io(int cgroup_fd, const char *text, uint32_t weight)
+{
+	char bfq[32];
+	int result = write_at(cgroup_fd, "io.weight", text);
+	if (result < 0 && errno != ENOENT)
+		return -1;
+	snprintf(bfq, sizeof(bfq), "default %u",
+		 weight <= 100 ? weight : 100 + (weight - 100) / 11);
+	return write_at(cgroup_fd, "io.bfq.weight", bfq) == 0 ? 0 : result;
+}
+
+int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, const struct service_def *service,
+		 const char **key)
+{
+	struct setting setting[SETTINGS];
+	settings_of(service, setting);
+	for (size_t i = 0; i < SETTINGS; i++) {
+		const struct setting *s = &setting[i];
+		if (s->text[0] == '\0')
+			continue;
+		*key = s->key;
+		if (tree->has[s->controller] &&
+		    (s->controller == CGROUP_IO
+			     ? weigh_io(cgroup_fd, s->text, service->share.io_weight)
+			     : write_at(cgroup_fd, s->file, s->text)) == 0)
+			continue;
+		if (tree->has[s->controller] && errno != ENOENT)
 			return -1;
-	} else if (memory_max_bytes > 0 && !tree->said_memory) {
-		log_warnx("no memory controller for our cgroups: memory-max has no effect");
-		tree->said_memory = true;
+		say_missing(tree, s->controller);
 	}
-	if (tree->pids) {
-		if (limit(cgroup_fd, "pids.max", pids_max) < 0)
-			return -1;
-	} else if (pids_max > 0 && !tree->said_pids) {
-		log_warnx("no pids controller for our cgroups: pids-max has no effect");
-		tree->said_pids = true;
+	/* Since Linux 4.19. */
+	if (tree->has[CGROUP_MEMORY] && write_at(cgroup_fd, "memory.oom.group", "1") < 0 &&
+	    errno != ENOENT) {
+		*key = "memory-max";
+		return -1;
 	}
 	return 0;
+}
+
+/* The value of "NAME VALUE" among the lines of a file; 0 if it is not there. */
+static unsigned long counter(const char *text, const char *name)
+{
+	size_t length = strlen(name);
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, name, length) == 0 && line[length] == ' ')
+			return strtoul(line + length, NULL, 10);
+	}
+	return 0;
+}
+
+enum cgroup_oom cgroup_oom(int cgroup_fd)
+{
+	char text[512];
+	if (read_at(cgroup_fd, "memory.events", text, sizeof(text)) < 0)
+		return CGROUP_OOM_NONE;
+	if (counter(text, "oom_kill") == 0)
+		return CGROUP_OOM_NONE;
+	return counter(text, "oom") > 0 ? CGROUP_OOM_OWN : CGROUP_OOM_OTHER;
 }
 
 int cgroup_events_open(int cgroup_fd)

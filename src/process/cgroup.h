@@ -15,13 +15,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "src/config/service.h"
+
+enum cgroup_controller { CGROUP_MEMORY, CGROUP_PIDS, CGROUP_CPU, CGROUP_IO, CGROUP_CONTROLLERS };
+
 struct cgroup_tree {
-	int fd;	     /* directory OURS/supervisor; -1: no cgroups */
-	bool memory; /* controllers that the services' cgroups have */
-	bool pids;
-	int parent_fd;		     /* directory OURS */
-	char name[16];		     /* below it */
-	bool said_memory, said_pids; /* the missing one was reported */
+	int fd;			       /* directory OURS/supervisor; -1: no cgroups */
+	bool has[CGROUP_CONTROLLERS];  /* controllers that the services' cgroups have */
+	bool said[CGROUP_CONTROLLERS]; /* the missing one was reported */
+	int parent_fd;		       /* directory OURS */
+	char name[16];		       /* below it */
 };
 
 /*
@@ -35,10 +38,23 @@ void cgroup_tree_close(struct cgroup_tree *tree);
 /* Directory descriptor of the cgroup of a service, made if missing; close-on-exec, the caller's. -1
  * with errno. */
 int cgroup_open(struct cgroup_tree *tree, const char *service);
-/* Limits; 0: none. A missing controller is said once a tree and is no error; -1 with errno when the
- * kernel refuses the value. */
-int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, uint64_t memory_max_bytes,
-		 uint32_t pids_max);
+/*
+ * What the service's file says of memory, pids, cpu and io, for a cgroup that is new. With the
+ * memory controller it also dies as a whole when memory runs out (memory.oom.group): half a service
+ * is worse than none. A missing controller is said once a tree and is no error. 0; -1 with errno
+ * when the kernel refuses a value, whose key *key then is.
+ */
+int cgroup_limit(struct cgroup_tree *tree, int cgroup_fd, const struct service_def *service,
+		 const char **key);
+
+enum cgroup_oom {
+	CGROUP_OOM_NONE,  /* nobody in it was killed for want of memory, or nobody can tell */
+	CGROUP_OOM_OWN,	  /* for its own memory-max */
+	CGROUP_OOM_OTHER, /* because the machine or a cgroup around us was out of memory */
+};
+
+/* What memory.events of this cgroup has counted since it was made. */
+enum cgroup_oom cgroup_oom(int cgroup_fd);
 
 /* A descriptor for epoll: EPOLLPRI when populated changes (cgroup.events). -1 with errno. The
  * caller's. */

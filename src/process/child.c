@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,9 @@
 	4096 /* of the variables that we make; those of the service file stay where they are */
 #define NUMBER_BYTES	  16
 #define EXIT_NOT_EXECUTED 127
+
+#define SIGNALS		   (_NSIG - 1)
+#define IOPRIO_WHO_PROCESS 1 /* linux/ioprio.h */
 
 #ifndef CLOSE_RANGE_CLOEXEC
 #define CLOSE_RANGE_CLOEXEC (1U << 2)
@@ -81,13 +85,16 @@ static void join_cgroup(const struct child *child)
 	close(fd);
 }
 
-/* Dispositions before the mask: a signal must not meet a handler or an ignore of ours. */
+/*
+ * Dispositions before the mask: a signal must not meet a handler or an ignore of ours. By the raw
+ * call, for all 64 of them: the C libraries keep two or three for themselves, which whoever started
+ * us may have left ignored. All zero is SIG_DFL in every architecture's layout.
+ */
 static void reset_signals(const struct child *child)
 {
-	struct sigaction action = {.sa_handler = SIG_DFL};
-	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		sigaction(signal_number, &action,
-			  NULL); /* EINVAL for KILL, STOP and the C library's own: right */
+	static const unsigned long default_action[8];
+	for (int signal_number = 1; signal_number <= SIGNALS; signal_number++)
+		syscall(SYS_rt_sigaction, signal_number, default_action, NULL, SIGNALS / 8);
 	sigset_t none;
 	sigemptyset(&none);
 	if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
@@ -206,6 +213,7 @@ static void make_environment(const struct child *child)
 	}
 	if (!path)
 		add_variable(child, &count, default_path);
+	make_variable(child, &text, &count, "INVOCATION_ID", context->invocation);
 	make_variable(child, &text, &count, "NOTIFY_SOCKET", context->notify_path);
 	if (context->listen_count > 0 && context->channel_fd < 0) {
 		char digits[NUMBER_BYTES];
@@ -309,24 +317,42 @@ static void set_limits(const struct child *child)
 	}
 }
 
-/* The score is inherited, and PID 1's own is the lowest: it is written also when it is 0, which
- * cannot fail in a way that matters. */
+/*
+ * All of these are inherited, and PID 1's own may be anything (its score is the lowest): they are
+ * set also where the file says nothing, and then cannot fail in a way that matters. musl's own
+ * sched_setscheduler(3) is a stub.
+ */
 static void set_priority(const struct child *child)
 {
-	const struct service_def *service = child->service;
-	umask(service->umask);
-	if (service->nice != 0 && setpriority(PRIO_PROCESS, 0, service->nice) < 0)
-		fail(child, STAGE_PRIORITY, 0);
+	const struct process_share *share = &child->service->share;
+	const struct sched_param parameter = {.sched_priority = share->scheduling_priority};
+	int nice = child->service->nice;
+	umask(child->service->umask);
+	if (setpriority(PRIO_PROCESS, 0, nice) < 0 && nice != 0)
+		fail(child, STAGE_NICE, 0);
+	if (syscall(SYS_sched_setscheduler, 0, share->scheduling, &parameter) < 0 &&
+	    share->scheduling != SCHED_OTHER)
+		fail(child, STAGE_SCHEDULING, 0);
+	if (CPU_COUNT(&share->cpu_affinity) > 0 &&
+	    sched_setaffinity(0, sizeof(share->cpu_affinity), &share->cpu_affinity) < 0)
+		fail(child, STAGE_CPU_AFFINITY, 0);
+	if (share->io_priority != 0 &&
+	    syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, share->io_priority) < 0)
+		fail(child, STAGE_IO_CLASS, 0);
+}
 
+static void set_oom_score(const struct child *child)
+{
+	int score = child->service->oom_score_adj;
 	char digits[NUMBER_BYTES];
 	struct text number = {.start = digits, .size = sizeof(digits)};
-	if (service->oom_score_adj < 0)
+	if (score < 0)
 		text_add(&number, "-");
-	text_add_number(&number, (unsigned long)labs(service->oom_score_adj));
+	text_add_number(&number, (unsigned long)labs(score));
 	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	bool written = fd >= 0 && write(fd, digits, number.used) == (ssize_t)number.used;
-	if (!written && service->oom_score_adj != 0)
-		fail(child, STAGE_PRIORITY, 0);
+	if (!written && score != 0)
+		fail(child, STAGE_OOM_SCORE, 0);
 	if (fd >= 0)
 		close(fd);
 }
@@ -382,6 +408,7 @@ _Noreturn void child_run(const struct child *given)
 	write_templates(&child);
 	set_limits(&child);
 	set_priority(&child);
+	set_oom_score(&child);
 
 	struct sandbox_failure failure = {STAGE_NONE, 0};
 	uint64_t ticket = 0;

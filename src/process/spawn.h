@@ -2,17 +2,17 @@
  * Starts a command of a service: one process, held by a pidfd, born inside its cgroup.
  *
  * What the program finds:
- * - a session of its own; signals unblocked and default; umask, nice, limits and working directory
- *   as its file says
+ * - a session of its own; signals unblocked and default; umask, nice, scheduling, processors,
+ * limits and working directory as its file says
  * - fd 0: the first listening socket, or /dev/null
  * - fd 1, 2: stdout_fd
  * - fd 3: channel_fd, if there is one; the listening sockets (all, the first too) follow from 4 on
  * - fd 3 and up, without a channel: the listening sockets, with LISTEN_FDS and LISTEN_PID set as
  *   sd_listen_fds(3) wants them
  * - no other descriptor
- * - environment: PATH, NOTIFY_SOCKET, LISTEN_FDS and LISTEN_PID where they apply, `environment =`
- *   (which may replace PATH), for built-in workers SUPERVISOR_CONFIG, SUPERVISOR_NODE and
- *   SUPERVISOR_RUN; nothing is inherited
+ * - environment: PATH, INVOCATION_ID (as systemd.exec(5) has it: of this run alone), NOTIFY_SOCKET,
+ *   LISTEN_FDS and LISTEN_PID where they apply, `environment =` (which may replace PATH), for
+ * built-in workers SUPERVISOR_CONFIG, SUPERVISOR_NODE and SUPERVISOR_RUN; nothing is inherited
  *
  * Whatever can block or fail on an odd filesystem (runtime directories, template files, chdir, the
  * program itself) happens in the child: spawn() itself never blocks.
@@ -35,6 +35,7 @@ struct spawn_context {
 	const int *listen_fds; /* as service->listen, same order (src/process/listen.h) */
 	size_t listen_count;
 	const char *notify_path; /* $NOTIFY_SOCKET; NULL: not set */
+	const char *invocation;	 /* $INVOCATION_ID: 32 hexadecimal digits; NULL: not set */
 	const char *config_dir, *node,
 		*run_dir; /* run_dir: "/run/supervisor"; runtime directories are made beside it */
 	const struct seccomp_program *seccomp; /* NULL: no filter */

@@ -13,7 +13,11 @@ enum spawn_stage {
 	STAGE_RUNTIME_DIRECTORY, /* index: which of service->runtime_directories */
 	STAGE_TEMPLATE,		 /* index: which of service->template */
 	STAGE_LIMIT,		 /* index: which of service->limit */
-	STAGE_PRIORITY,
+	STAGE_NICE,
+	STAGE_SCHEDULING,
+	STAGE_CPU_AFFINITY,
+	STAGE_IO_CLASS,
+	STAGE_OOM_SCORE,
 	STAGE_NETWORK,
 	STAGE_MOUNT_NAMESPACE,
 	STAGE_HIDDEN, /* index: which of service->hidden */

@@ -13,6 +13,7 @@
 
 #include "src/base/log.h"
 #include "src/process/spawn.h"
+#include "src/process/sweep.h"
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
 
@@ -95,8 +96,8 @@ static void watch_cgroup(struct instance *instance)
 /*
  * A new cgroup for each run: that the kernel lets the old one be removed proves that nothing is
  * left in it, and some kernels (seen: 6.18) kill what is cloned into a cgroup that
- * cgroup.kill was ever used on. False: leftovers, now being killed. Without cgroups, or when one
- * cannot be made, the service runs all the same.
+ * cgroup.kill was ever used on. False: leftovers, now being killed, or a limit that the kernel
+ * refuses. Without cgroups, or when one cannot be made, the service runs all the same.
  */
 static bool open_cgroup(struct instance *instance)
 {
@@ -121,11 +122,12 @@ static bool open_cgroup(struct instance *instance)
 		log_warn("%s: cgroup", def->name);
 		return true;
 	}
-	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def->memory_max_bytes, def->pids_max) <
-	    0)
-		log_warn("%s: cgroup limits", def->name);
 	watch_cgroup(instance);
-	return true;
+	const char *key;
+	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def, &key) == 0)
+		return true;
+	snprintf(instance->reason, sizeof(instance->reason), "%s: %s", key, strerror(errno));
+	return false;
 }
 
 /* The service's output goes into a pipe of which both ends stay open here; without a log process
@@ -196,6 +198,9 @@ static bool run(struct instance *instance, const struct command *command, bool u
 
 	instance->reason[0] = instance->status[0] = '\0';
 	instance->undoing = undo;
+	if (!undo)
+		snprintf(instance->invocation, sizeof(instance->invocation), "%016llx%016llx",
+			 (unsigned long long)sv->boot_id, (unsigned long long)++sv->invocations);
 	if (!open_cgroup(instance))
 		return false;
 	open_log_pipe(instance);
@@ -209,6 +214,7 @@ static bool run(struct instance *instance, const struct command *command, bool u
 		.listen_fds = fds,
 		.listen_count = undo ? 0 : def->listen_count,
 		.notify_path = sv->notify_path,
+		.invocation = instance->invocation,
 		.config_dir = sv->source.directory,
 		.node = sv->config->self ? sv->config->self->name : "",
 		.run_dir = sv->run_dir,
@@ -232,6 +238,7 @@ static bool run(struct instance *instance, const struct command *command, bool u
 	}
 	instance->pid = spawned.pid;
 	instance->pidfd = spawned.pidfd;
+	instance->leader = instance->cgroup_fd < 0 ? spawned.pid : 0;
 	loop_close(&sv->loop, &instance->error);
 	instance->error.fd = spawned.error_fd;
 	if (loop_add(&sv->loop, &instance->error, EPOLLIN) < 0)
@@ -241,12 +248,58 @@ static bool run(struct instance *instance, const struct command *command, bool u
 	return true;
 }
 
+static bool is_command(const void *context, pid_t pid)
+{
+	const struct supervisor *sv = context;
+
+	for (size_t i = 0; i < sv->count; i++)
+		if (sv->instance[i].pid == pid)
+			return true;
+	return false;
+}
+
+/* Without a cgroup: all that is left of its last command, by a child that looks for it. */
+static void sweep(struct instance *instance)
+{
+	if (instance->leader == 0 || instance->sweep > 0)
+		return;
+	instance->sweep = sweep_start(&(struct sweep_run){
+		.leader = instance->leader,
+		.reaped = instance->pid == 0,
+		.invocation = instance->invocation,
+		.is_known = is_command,
+		.context = instance->supervisor,
+	});
+	if (instance->sweep > 0)
+		return;
+	log_warn("%s: no process to end what is left of it", instance->def->name);
+	if (instance->pid > 0)
+		kill(-instance->pid, SIGKILL); /* its session's process group */
+	instance->sweep = 0;
+	instance->kill_at_ms = loop_now_ms() + AGAIN_MS;
+}
+
+void instance_swept(struct instance *instance, int status)
+{
+	enum sweep_result result = sweep_result(status);
+
+	instance->sweep = 0;
+	if (result == SWEEP_LEFT) {
+		instance->kill_at_ms = loop_now_ms() + AGAIN_MS;
+		return;
+	}
+	if (result != SWEEP_CLEAN)
+		log_warnx("%s: cannot look for what is left of it: %s", instance->def->name,
+			  result == SWEEP_BLIND ? "no /proc" : "/proc does not answer");
+	if (instance->pid == 0)
+		instance->leader = 0;
+}
+
 static void kill_all(struct instance *instance)
 {
 	instance->kill_at_ms = 0;
 	if (instance->cgroup_fd < 0) {
-		if (instance->pid > 0)
-			kill(-instance->pid, SIGKILL); /* its session's process group */
+		sweep(instance);
 		return;
 	}
 	if (cgroup_kill(instance->cgroup_fd) == 0)
@@ -337,6 +390,7 @@ enum life_event instance_exited(struct instance *instance, int status)
 	struct supervisor *sv = instance->supervisor;
 	const struct service_def *def = instance->def;
 	bool good = false;
+	enum cgroup_oom oom = CGROUP_OOM_NONE;
 
 	/* Exec's result may arrive after the exit that it caused: take it first. */
 	if (instance->error.fd >= 0)
@@ -353,7 +407,13 @@ enum life_event instance_exited(struct instance *instance, int status)
 		/* Ended by the signal that asked it to: as good as an exit. */
 		good = number == def->stop_signal &&
 		       sv->service[instance->index].life.state == LIFE_STOPPING;
-		if (!good)
+		if (number == SIGKILL && instance->cgroup_fd >= 0)
+			oom = cgroup_oom(instance->cgroup_fd);
+		if (!good && oom != CGROUP_OOM_NONE)
+			snprintf(instance->reason, sizeof(instance->reason),
+				 "killed: out of memory (%s)",
+				 oom == CGROUP_OOM_OWN ? "memory-max" : "of the machine");
+		else if (!good)
 			snprintf(instance->reason, sizeof(instance->reason),
 				 "killed by signal %d (%s)%s", number, strsignal(number),
 				 number == SIGSYS ? ": a forbidden system call" : "");
@@ -361,8 +421,6 @@ enum life_event instance_exited(struct instance *instance, int status)
 	if (instance->pidfd >= 0)
 		close(instance->pidfd);
 	instance->pidfd = -1;
-	if (instance->cgroup_fd < 0 && instance->pid > 0)
-		kill(-instance->pid, SIGKILL);
 	instance->pid = 0;
 	instance->status[0] = '\0'; /* what a process said of itself ends with it */
 	instance->probe_at_ms = 0;
@@ -377,7 +435,7 @@ bool instance_is_empty(struct instance *instance)
 	if (instance->pid > 0)
 		return false;
 	if (instance->cgroup_fd < 0)
-		return true;
+		return instance->leader == 0 && instance->sweep == 0;
 	int populated = instance->populated.fd >= 0 ? cgroup_events_read(instance->populated.fd)
 						    : cgroup_populated(instance->cgroup_fd);
 	if (populated < 0 && errno != ENODEV &&

@@ -12,6 +12,8 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 bool instance_act(struct instance *instance, unsigned actions);
 /* The process of this instance was reaped; `status` as of waitpid(2). */
 enum life_event instance_exited(struct instance *instance, int status);
+/* The child that looked for leftovers was reaped (instance->sweep). */
+void instance_swept(struct instance *instance, int status);
 /* Nothing of it is left: its command reaped and its cgroup empty. */
 bool instance_is_empty(struct instance *instance);
 /* A readiness probe is due (READY_TCP, READY_UNIX): true if it answered. Never blocks. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/process/sweep.h"
 #include "src/supervise/instance.h"
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
@@ -259,6 +260,8 @@ static void reap(struct supervisor *sv)
 		if (pid <= 0)
 			return;
 		for (size_t i = 0; i < sv->count; i++) {
+			if (sv->instance[i].sweep == pid)
+				instance_swept(&sv->instance[i], status);
 			if (sv->instance[i].pid != pid)
 				continue;
 			supervise_event(sv, (uint16_t)i, instance_exited(&sv->instance[i], status));
@@ -340,8 +343,19 @@ void supervise_run(struct supervisor *sv)
 	}
 }
 
+/* Without cgroups, what could not be told to be a service's: as the last thing, all of it. */
+static void end_all_below(void)
+{
+	pid_t pid = sweep_start(&(struct sweep_run){0});
+
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
 void supervise_clean_up(struct supervisor *sv)
 {
+	if (sv->cgroups.fd < 0 && !sv->init)
+		end_all_below();
 	cgroup_tree_close(&sv->cgroups);
 	unlink(sv->notify_path);
 }

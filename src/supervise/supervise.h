@@ -40,6 +40,9 @@ struct instance {
 	pid_t pid; /* of the command that runs, 0: none; ours to reap, so the number cannot be
 		      reused */
 	int pidfd;
+	pid_t leader; /* without a cgroup: the last command, until nothing of it is left; 0: none */
+	pid_t sweep;  /* the child that sees to that (src/process/sweep.h), 0: none */
+	char invocation[33];	/* $INVOCATION_ID of its last start, and of the undo of that */
 	bool undoing;		/* that command is the stop command */
 	struct watch error;	/* exec's result */
 	struct watch populated; /* cgroup.events */
@@ -81,6 +84,7 @@ struct supervisor {
 	struct cgroup_tree cgroups;
 	struct listen_table sockets;
 	uint64_t boot_id;
+	uint64_t invocations; /* starts of commands so far: with the boot id, $INVOCATION_ID */
 	uint64_t started_ms;
 
 	size_t count;

@@ -55,7 +55,14 @@ static void a_file_with_every_key(void **state)
 		    "root = empty\n"
 		    "hidden = /etc/supervisor /root\n"
 		    "memory-max = 64M\n"
-		    "pids-max = 12\n");
+		    "pids-max = 12\n"
+		    "scheduling = rr 7\n"
+		    "cpu-affinity = 0 2-4 63\n"
+		    "io-class = best-effort 6\n"
+		    "memory-high = 48M\n"
+		    "cpu-weight = 10000\n"
+		    "cpu-max = 150%\n"
+		    "io-weight = 1\n");
 	struct config *config = config_good("t", "web1");
 	const struct service_def *def = config_service(config, "full");
 
@@ -144,6 +151,18 @@ static void a_file_with_every_key(void **state)
 	assert_int_equal(def->hidden.count, 2);
 	assert_true(def->memory_max_bytes == 64 << 20);
 	assert_int_equal(def->pids_max, 12);
+	const struct process_share *share = &def->share;
+	assert_int_equal(share->scheduling, SCHED_RR);
+	assert_int_equal(share->scheduling_priority, 7);
+	assert_int_equal(CPU_COUNT(&share->cpu_affinity), 5);
+	assert_true(CPU_ISSET(0, &share->cpu_affinity) && CPU_ISSET(2, &share->cpu_affinity) &&
+		    CPU_ISSET(4, &share->cpu_affinity) && CPU_ISSET(63, &share->cpu_affinity));
+	assert_int_equal(share->io_priority, 2 << 13 | 6);
+	assert_true(share->memory_high_bytes == 48 << 20);
+	assert_int_equal(share->cpu_weight, 10000);
+	assert_int_equal(share->cpu_quota_us, 150000);
+	assert_int_equal(share->cpu_period_us, 100000);
+	assert_int_equal(share->io_weight, 1);
 	config_free(config);
 	config_remove("cluster.conf");
 }
@@ -179,6 +198,30 @@ static void a_file_that_says_nothing_but_the_program(void **state)
 	assert_int_equal(def->restart, RESTART_ON_FAILURE);
 	assert_string_equal(def->stop.argv.word[1], "down");
 	config_free(config);
+}
+
+static void process_time_in_words(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint32_t quota_us, period_us;
+	} row[] = {{"1%", 1000, 100000},
+		   {"100%", 100000, 100000},
+		   {"100000%", 100000000, 100000},
+		   {"20ms 100ms", 20000, 100000},
+		   {"1s 1s", 1000000, 1000000}};
+	config_file("profiles/t.profile", "services = s\n");
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		char text[128];
+		snprintf(text, sizeof(text), "start = /bin/s\ncpu-max = %s\n", row[i].text);
+		config_file("services/s.service", text);
+		struct config *config = config_good("t", NULL);
+		assert_int_equal(config_service(config, "s")->share.cpu_quota_us, row[i].quota_us);
+		assert_int_equal(config_service(config, "s")->share.cpu_period_us,
+				 row[i].period_us);
+		config_free(config);
+	}
 }
 
 static void user_and_group_in_any_order(void **state)
@@ -398,6 +441,51 @@ static const struct refused refused[] = {
 	ROW("memory-max = 18446744073709551615G",
 	    "memory-max: found \"18446744073709551615G\", expected a size such as 64K, 1M, 2G"),
 	ROW("pids-max = 0", "pids-max: found \"0\", expected a number from 1 to 4194304"),
+	ROW("scheduling = fast", "scheduling: found \"fast\", expected other, batch, idle, fifo "
+				 "PRIORITY or rr PRIORITY"),
+	ROW("scheduling = fifo", "scheduling: found \"fifo\", expected other, batch, idle, fifo "
+				 "PRIORITY or rr PRIORITY"),
+	ROW("scheduling = other 1",
+	    "scheduling: found \"other\", expected other, batch, idle, fifo "
+	    "PRIORITY or rr PRIORITY"),
+	ROW("scheduling = fifo 0", "scheduling: found \"0\", expected a number from 1 to 99"),
+	ROW("scheduling = rr 100", "scheduling: found \"100\", expected a number from 1 to 99"),
+	ROW("cpu-affinity = 1024", "cpu-affinity: found \"1024\", expected a processor from 0 to "
+				   "1023, or a range such as 2-5"),
+	ROW("cpu-affinity = 3-1", "cpu-affinity: found \"3-1\", expected a processor from 0 to "
+				  "1023, or a range such as 2-5"),
+	ROW("cpu-affinity = 0 1-", "cpu-affinity: found \"1-\", expected a processor from 0 to "
+				   "1023, or a range such as 2-5"),
+	ROW("cpu-affinity = -1", "cpu-affinity: found \"-1\", expected a processor from 0 to "
+				 "1023, or a range such as 2-5"),
+	ROW("cpu-affinity = 0,1", "cpu-affinity: found \"0,1\", expected a processor from 0 to "
+				  "1023, or a range such as 2-5"),
+	ROW("io-class = best-effort", "io-class: found \"best-effort\", expected realtime LEVEL, "
+				      "best-effort LEVEL or idle"),
+	ROW("io-class = idle 1", "io-class: found \"idle\", expected realtime LEVEL, best-effort "
+				 "LEVEL or idle"),
+	ROW("io-class = realtime 8", "io-class: found \"8\", expected a number from 0 to 7"),
+	ROW("memory-high = 1T", "memory-high: found \"1T\", expected a size such as 64K, 1M, 2G"),
+	ROW("memory-high = 8M\nmemory-max = 8M", "memory-high: found no less than memory-max"),
+	ROW("cpu-weight = 0", "cpu-weight: found \"0\", expected a number from 1 to 10000"),
+	ROW("io-weight = 10001", "io-weight: found \"10001\", expected a number from 1 to 10000"),
+	ROW("cpu-max = 50", "cpu-max: found \"50\", expected 50% of one processor, or QUOTA PERIOD "
+			    "such as 20ms 100ms"),
+	ROW("cpu-max = %", "cpu-max: found \"%\", expected 50% of one processor, or QUOTA PERIOD "
+			   "such as 20ms 100ms"),
+	ROW("cpu-max = 0%", "cpu-max: found \"0%\", expected 50% of one processor, or QUOTA PERIOD "
+			    "such as 20ms 100ms"),
+	ROW("cpu-max = 50%%", "cpu-max: found \"50%%\", expected 50% of one processor, or QUOTA "
+			      "PERIOD such as 20ms 100ms"),
+	ROW("cpu-max = 100001%", "cpu-max: found \"100001%\", expected 50% of one processor, or "
+				 "QUOTA PERIOD such as 20ms 100ms"),
+	ROW("cpu-max = 99999999999999999999999999%",
+	    "cpu-max: found \"99999999999999999999999999%\", expected 50% of one processor, or "
+	    "QUOTA PERIOD such as 20ms 100ms"),
+	ROW("cpu-max = 10ms none", "cpu-max: found \"none\", expected a period from 1ms to 1s"),
+	ROW("cpu-max = 10ms 2s", "cpu-max: found \"2s\", expected a period from 1ms to 1s"),
+	ROW("cpu-max = none 1s", "cpu-max: found \"none\", expected a duration such as 20ms"),
+	ROW("cpu-max = 2h 1s", "cpu-max: found \"2h\", expected a quota of at most 1h"),
 	ROW("instances = 65", "instances: found \"65\", expected a number from 1 to 64"),
 	ROW("stop = /bin/t", "stop: found in a daemon, which is stopped by stop-signal"),
 	ROW("description = a\rb",
@@ -490,6 +578,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_with_every_key),
 		cmocka_unit_test(a_file_that_says_nothing_but_the_program),
+		cmocka_unit_test(process_time_in_words),
 		cmocka_unit_test(user_and_group_in_any_order),
 		cmocka_unit_test(a_wrong_line_is_refused),
 		cmocka_unit_test(a_senseless_file_is_refused),

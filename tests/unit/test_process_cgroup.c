@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -155,37 +156,166 @@ static void test_two_supervisors_share_nothing(void **state)
 	cgroup_tree_close(&other);
 }
 
+static const struct service_def limited = {
+	.name = "limited",
+	.memory_max_bytes = 64u << 20,
+	.pids_max = 7,
+	.share = {.memory_high_bytes = 32u << 20,
+		  .cpu_weight = 50,
+		  .cpu_quota_us = 20000,
+		  .cpu_period_us = 100000,
+		  .io_weight = 10000},
+};
+
 static void test_limits_and_missing_controllers(void **state)
 {
 	(void)state;
 	int fd = cgroup_open(&tree, "limited");
-	assert_int_equal(cgroup_limit(&tree, fd, 64u << 20, 7), 0);
+	const char *key;
+	assert_int_equal(cgroup_limit(&tree, fd, &limited, &key), 0);
 	char text[64];
-	if (tree.memory) {
+	if (tree.has[CGROUP_MEMORY]) {
 		assert_int_equal(read_at(fd, "memory.max", text, sizeof(text)), 0);
 		assert_string_equal(text, "67108864\n");
-	} else {
-		assert_true(tree.said_memory);
 	}
-	if (tree.pids) {
+	if (tree.has[CGROUP_PIDS]) {
 		assert_int_equal(read_at(fd, "pids.max", text, sizeof(text)), 0);
 		assert_string_equal(text, "7\n");
-		assert_int_equal(cgroup_limit(&tree, fd, 0, 0), 0);
-		assert_int_equal(read_at(fd, "pids.max", text, sizeof(text)), 0);
-		assert_string_equal(text, "max\n");
-	} else {
-		assert_true(tree.said_pids);
 	}
+	for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+		assert_true(tree.has[i] || tree.said[i]);
 	close(fd);
 	assert_int_equal(cgroup_remove(&tree, "limited"), 0);
+}
+
+/* A directory that looks like a cgroup: what is written there can be read on every machine. */
+static char fake[] = "/tmp/test_process_cgroup.XXXXXX";
+
+static void put(const char *name, const char *text)
+{
+	char path[128];
+	snprintf(path, sizeof(path), "%s/%s", fake, name);
+	FILE *file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	fclose(file);
+}
+
+static const char *got(int fd, const char *name)
+{
+	static char text[512];
+	return read_at(fd, name, text, sizeof(text)) < 0 ? strerror(errno) : text;
+}
+
+static const char *const files[] = {"memory.max",    "memory.high", "memory.oom.group",
+				    "memory.events", "pids.max",    "cpu.weight",
+				    "cpu.max",	     "io.weight",   "io.bfq.weight"};
+
+static int make_fake(void **state)
+{
+	(void)state;
+	return mkdtemp(fake) ? 0 : -1;
+}
+
+static int remove_fake(void **state)
+{
+	(void)state;
+	char command[128];
+	snprintf(command, sizeof(command), "rm -rf %s", fake);
+	return system(command);
+}
+
+static void test_each_key_has_its_file(void **state)
+{
+	(void)state;
+	struct cgroup_tree all = {.fd = -1, .has = {true, true, true, true}};
+	const char *key = NULL;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		put(files[i], "");
+	int fd = open(fake, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(cgroup_limit(&all, fd, &limited, &key), 0);
+	assert_string_equal(got(fd, "memory.max"), "67108864");
+	assert_string_equal(got(fd, "memory.high"), "33554432");
+	assert_string_equal(got(fd, "memory.oom.group"), "1");
+	assert_string_equal(got(fd, "pids.max"), "7");
+	assert_string_equal(got(fd, "cpu.weight"), "50");
+	assert_string_equal(got(fd, "cpu.max"), "20000 100000");
+	assert_string_equal(got(fd, "io.weight"), "default 10000");
+	assert_string_equal(got(fd, "io.bfq.weight"), "default 1000");
+
+	/* What a file does not ask for is left as the kernel made it. */
+	const struct service_def plain = {.name = "plain"};
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		put(files[i], "as made");
+	assert_int_equal(cgroup_limit(&all, fd, &plain, &key), 0);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		assert_string_equal(got(fd, files[i]), strcmp(files[i], "memory.oom.group") == 0
+							       ? "1s made"
+							       : "as made");
+	close(fd);
+}
+
+static void test_a_missing_controller_is_no_error_and_a_refused_value_is(void **state)
+{
+	(void)state;
+	struct cgroup_tree none = {.fd = -1}, all = {.fd = -1, .has = {true, true, true, true}};
+	const char *key = NULL;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		put(files[i], "as made");
+	int fd = open(fake, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(cgroup_limit(&none, fd, &limited, &key), 0);
+	for (int i = 0; i < CGROUP_CONTROLLERS; i++)
+		assert_true(none.said[i]);
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		assert_string_equal(got(fd, files[i]), "as made");
+
+	/* A controller without one of its files, as older kernels have it. */
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		assert_int_equal(unlinkat(fd, files[i], 0), 0);
+	assert_int_equal(cgroup_limit(&all, fd, &limited, &key), 0);
+	put("io.bfq.weight", "");
+	assert_int_equal(cgroup_limit(&all, fd, &limited, &key), 0);
+	assert_string_equal(got(fd, "io.bfq.weight"), "default 1000");
+
+	assert_int_equal(mkdirat(fd, "cpu.max", 0755), 0);
+	assert_int_equal(cgroup_limit(&all, fd, &limited, &key), -1);
+	assert_int_equal(errno, EISDIR);
+	assert_string_equal(key, "cpu-max");
+	assert_int_equal(unlinkat(fd, "cpu.max", AT_REMOVEDIR), 0);
+	close(fd);
+}
+
+static void test_who_ran_out_of_memory(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *events;
+		enum cgroup_oom oom;
+	} row[] = {
+		{"low 0\nhigh 3\nmax 9\noom 1\noom_kill 1\noom_group_kill 1\n", CGROUP_OOM_OWN},
+		{"low 0\nhigh 0\nmax 0\noom 0\noom_kill 2\n", CGROUP_OOM_OTHER},
+		{"low 0\nhigh 9\nmax 9\noom 1\noom_kill 0\noom_group_kill 0\n", CGROUP_OOM_NONE},
+		{"oom_killer 5\nmax 7", CGROUP_OOM_NONE},
+		{"", CGROUP_OOM_NONE},
+	};
+	int fd = open(fake, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		put("memory.events", row[i].events);
+		assert_int_equal(cgroup_oom(fd), row[i].oom);
+	}
+	assert_int_equal(unlinkat(fd, "memory.events", 0), 0);
+	assert_int_equal(cgroup_oom(fd), CGROUP_OOM_NONE);
+	assert_int_equal(cgroup_oom(-1), CGROUP_OOM_NONE);
+	close(fd);
 }
 
 static void test_without_a_tree(void **state)
 {
 	(void)state;
 	struct cgroup_tree none = {.fd = -1};
+	const char *key;
 	assert_int_equal(cgroup_open(&none, "x"), -1);
-	assert_int_equal(cgroup_limit(&none, -1, 1, 1), 0);
+	assert_int_equal(cgroup_limit(&none, -1, &limited, &key), 0);
 	assert_false(cgroup_contains(-1, getpid()));
 	assert_int_equal(cgroup_kill(-1), -1);
 	cgroup_tree_close(&none);
@@ -223,8 +353,12 @@ int main(void)
 	};
 	const struct CMUnitTest everywhere[] = {
 		cmocka_unit_test(test_without_a_tree),
+		cmocka_unit_test(test_each_key_has_its_file),
+		cmocka_unit_test(test_a_missing_controller_is_no_error_and_a_refused_value_is),
+		cmocka_unit_test(test_who_ran_out_of_memory),
 	};
-	int failed = cmocka_run_group_tests_name("process/cgroup, none", everywhere, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("process/cgroup, none", everywhere, make_fake,
+						 remove_fake);
 	if (cgroup_tree_open(&tree, false) < 0) {
 		puts("skipped: no cgroup2 that we may write");
 		return failed;

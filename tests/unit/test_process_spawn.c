@@ -115,6 +115,7 @@ static void test_environment_is_exactly_the_documented_one(void **state)
 	service.environment = (struct words){given, 1};
 	struct spawn_context context = plain_context();
 	context.notify_path = "/run/notify";
+	context.invocation = "0123456789abcdef0123456789abcdef";
 	char *words[] = {"/usr/bin/env", NULL};
 	struct command command = {.argv = {words, 1}};
 	struct run result;
@@ -122,6 +123,7 @@ static void test_environment_is_exactly_the_documented_one(void **state)
 	assert_string_equal(result.output,
 			    "TZ=UTC\n"
 			    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+			    "INVOCATION_ID=0123456789abcdef0123456789abcdef\n"
 			    "NOTIFY_SOCKET=/run/notify\n");
 	assert_int_equal(result.status, 0);
 	assert_int_equal(result.error_result, 0);
