@@ -54,8 +54,17 @@ int link_open(struct link *link, const struct cluster_node *self, const struct c
 	*link = (struct link){.self = self, .peer = peer, .listen_fd = -1, .fd = -1};
 	link->listens = self->id < peer->id;
 	memcpy(link->boot, boot, WIRE_BOOT_BYTES);
-	if (sodium_init() < 0 || derive_key(link->key, secret_key, peer->key) < 0) {
+	if (sodium_init() < 0)
+		return -1;
+	for (; link->key_count < peer->key_count; link->key_count++) {
+		if (derive_key(link->key[link->key_count], secret_key,
+			       peer->key[link->key_count]) == 0)
+			continue;
 		log_warnx("the key of node %s in cluster.conf is not usable", peer->name);
+		return -1;
+	}
+	if (link->key_count == 0) {
+		log_warnx("node %s has no key in cluster.conf", peer->name);
 		return -1;
 	}
 	if (link->listens && open_listener(link) < 0) {
@@ -97,10 +106,28 @@ void link_break(struct link *link, const char *why)
 	drop(link);
 }
 
-static void sign(const struct link *link, uint8_t bytes[WIRE_BYTES], uint8_t mac[WIRE_MAC_BYTES])
+static void sign(const struct link *link, size_t key, uint8_t bytes[WIRE_BYTES],
+		 uint8_t mac[WIRE_MAC_BYTES])
 {
-	crypto_generichash(mac, WIRE_MAC_BYTES, bytes, WIRE_BYTES - WIRE_MAC_BYTES, link->key,
-			   sizeof(link->key));
+	crypto_generichash(mac, WIRE_MAC_BYTES, bytes, WIRE_BYTES - WIRE_MAC_BYTES, link->key[key],
+			   sizeof(link->key[key]));
+}
+
+/* While the peer's key is changed it may have signed with either; we answer with the same. */
+static bool is_genuine(struct link *link)
+{
+	uint8_t mac[WIRE_MAC_BYTES];
+
+	for (size_t key = 0; key < link->key_count; key++) {
+		sign(link, key, link->buffer, mac);
+		if (sodium_memcmp(mac, link->buffer + WIRE_BYTES - WIRE_MAC_BYTES, sizeof(mac)) !=
+		    0)
+			continue;
+		link->key_at = key;
+		link->key_good = true;
+		return true;
+	}
+	return false;
 }
 
 static void send_message(struct link *link, struct wire_message *message)
@@ -114,7 +141,7 @@ static void send_message(struct link *link, struct wire_message *message)
 		memcpy(message->echo, link->peer_nonce, WIRE_NONCE_BYTES);
 	message->sequence = link->sent++;
 	wire_encode(bytes, message);
-	sign(link, bytes, bytes + WIRE_BYTES - WIRE_MAC_BYTES);
+	sign(link, link->key_at, bytes, bytes + WIRE_BYTES - WIRE_MAC_BYTES);
 	ssize_t n = send(link->fd, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n == (ssize_t)sizeof(bytes))
 		return;
@@ -150,6 +177,10 @@ static void greet(struct link *link, uint64_t now_ms)
 	link->state = LINK_GREETING;
 	link->deadline_ms = now_ms + LINK_GREETING_MS;
 	link->sent = link->received = 0;
+	/* Nothing from the peer was readable last time: perhaps neither was our greeting. */
+	if (!link->key_good)
+		link->key_at = (link->key_at + 1) % link->key_count;
+	link->key_good = false;
 	randombytes_buf(link->nonce, sizeof(link->nonce));
 	send_message(link, &hello);
 }
@@ -217,7 +248,6 @@ static void accept_peer(struct link *link, uint64_t now_ms)
 /* One whole message from the connection. False: none yet, or the connection was dropped. */
 static bool receive(struct link *link, struct wire_message *message)
 {
-	uint8_t mac[WIRE_MAC_BYTES];
 	ssize_t n =
 		recv(link->fd, link->buffer + link->used, WIRE_BYTES - link->used, MSG_DONTWAIT);
 
@@ -232,9 +262,7 @@ static bool receive(struct link *link, struct wire_message *message)
 	if (link->used < WIRE_BYTES)
 		return false;
 	link->used = 0;
-	sign(link, link->buffer, mac);
-	const bool genuine =
-		sodium_memcmp(mac, link->buffer + WIRE_BYTES - WIRE_MAC_BYTES, sizeof(mac)) == 0;
+	const bool genuine = is_genuine(link);
 	if (!genuine || !wire_decode(message, link->buffer) || message->from != link->peer->id ||
 	    message->sequence != link->received++) {
 		link_break(link, genuine ? "an unexpected message" : "a message with a wrong key");

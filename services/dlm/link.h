@@ -36,7 +36,10 @@ struct link {
 	enum link_state state;
 	bool lost; /* LINK_LOST is to be told */
 	uint64_t deadline_ms;
-	uint8_t key[32];
+	/* Of the pair: one for each key that cluster.conf gives the peer. */
+	uint8_t key[KEYS_MAX][32];
+	size_t key_count, key_at; /* the one in use */
+	bool key_good;		  /* it opened a message */
 	uint8_t boot[WIRE_BOOT_BYTES], nonce[WIRE_NONCE_BYTES];
 	uint8_t peer_boot[WIRE_BOOT_BYTES], peer_nonce[WIRE_NONCE_BYTES];
 	bool greeted; /* peer_boot and peer_nonce are set */

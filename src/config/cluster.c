@@ -118,7 +118,25 @@ static bool set_node_address(struct parser *parser, const struct place *place, c
 
 static bool set_node_key(struct parser *parser, const struct place *place, const char *value)
 {
-	return value_key(place, value, node(parser)->key);
+	struct cluster_node *entry = node(parser);
+	struct words words;
+
+	if (strcmp(value, "none") == 0)
+		return true;
+	if (!words_split(parser->arena, place, value, &words))
+		return false;
+	if (words.count > KEYS_MAX)
+		return place_wrong(place, "found %zu keys, expected one, or an old and a new one",
+				   words.count);
+	for (size_t i = 0; i < words.count; i++) {
+		if (!value_key(place, words.word[i], entry->key[entry->key_count]))
+			return false;
+		if (entry->key_count > 0 &&
+		    memcmp(entry->key[0], entry->key[entry->key_count], KEY_BYTES) == 0)
+			return place_wrong(place, "found the same key twice");
+		entry->key_count++;
+	}
+	return true;
 }
 
 static bool set_text(struct parser *parser, const struct place *place, const char *value,
@@ -420,6 +438,14 @@ static void check_gateway(struct parser *parser)
 	}
 }
 
+static bool share_a_key(const struct cluster_node *a, const struct cluster_node *b)
+{
+	for (size_t i = 0; i < a->key_count; i++)
+		if (cluster_has_key(b, a->key[i]))
+			return true;
+	return false;
+}
+
 static void check_nodes(struct parser *parser)
 {
 	const struct cluster *cluster = parser->cluster;
@@ -437,8 +463,7 @@ static void check_nodes(struct parser *parser)
 				"node: found \"disk\" in role %s, expected it in role data only",
 				entry->role);
 		for (size_t j = 0; j < i; j++) {
-			if (sodium_is_zero(entry->key, KEY_BYTES) ||
-			    memcmp(entry->key, cluster->node[j].key, KEY_BYTES) != 0)
+			if (!share_a_key(entry, &cluster->node[j]))
 				continue;
 			config_report_add(
 				parser->report, parser->file, parser->node_line[i],
@@ -538,6 +563,14 @@ bool node_identity_parse(struct node_identity *identity, const char *file, const
 	if (report->seen != before)
 		sodium_memzero(identity, sizeof(*identity));
 	return report->seen == before;
+}
+
+bool cluster_has_key(const struct cluster_node *entry, const uint8_t key[KEY_BYTES])
+{
+	for (size_t i = 0; i < entry->key_count; i++)
+		if (memcmp(entry->key[i], key, KEY_BYTES) == 0)
+			return true;
+	return false;
 }
 
 const struct cluster_node *cluster_find_node(const struct cluster *cluster, const char *name)

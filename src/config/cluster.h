@@ -22,6 +22,7 @@
 #define CLUSTER_ADDRESSES_MAX 16
 #define CLUSTER_SHARES_MAX    64
 #define KEY_BYTES	      32 /* X25519 public and secret keys (libsodium crypto_box) */
+#define KEYS_MAX	      2	 /* of a node: while its key is changed, the old and the new one */
 #define GOSSIP_PORT_DEFAULT   7946
 
 struct ipv4_prefix {
@@ -33,7 +34,8 @@ struct cluster_node {
 	char name[NAME_BYTES];
 	char role[NAME_BYTES]; /* also the name of its default profile */
 	struct ipv4_prefix address;
-	uint8_t key[KEY_BYTES]; /* public */
+	uint8_t key[KEYS_MAX][KEY_BYTES]; /* public */
+	size_t key_count;		  /* 0: `key = none`, nobody speaks with it */
 	const char
 		*disk; /* role data: backing disk of DRBD, "/dev/…" or "serial:NAME"; NULL: none */
 	const char *cache; /* role php: disk of the client cache, the same forms; NULL: none */
@@ -93,6 +95,8 @@ struct cluster *cluster_parse(struct arena *arena, const char *file, const char 
 bool node_identity_parse(struct node_identity *identity, const char *file, const char *text,
 			 size_t size, struct config_report *report);
 
+/* Whether it is one of the node's. */
+bool cluster_has_key(const struct cluster_node *node, const uint8_t key[KEY_BYTES]);
 /* NULL: no such name. */
 const struct cluster_node *cluster_find_node(const struct cluster *cluster, const char *name);
 const struct cluster_address *cluster_find_address(const struct cluster *cluster, const char *name);

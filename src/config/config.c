@@ -338,7 +338,7 @@ static bool find_self(struct config *config, struct loader *loader,
 	}
 	if (config->has_identity &&
 	    (crypto_scalarmult_base(key, config->identity.secret_key) != 0 ||
-	     memcmp(key, config->self->key, KEY_BYTES) != 0)) {
+	     !cluster_has_key(config->self, key))) {
 		config_report_add(loader->report, loader->directory, 0,
 				  "node.conf's secret-key does not belong to the key of [node %s] "
 				  "in cluster.conf",

@@ -382,7 +382,8 @@ static void configure_peer(struct table *t, uint16_t index)
 			fatalx("nodes %s and %s have the same name or address",
 			       t->peer[i].node.name, node.name);
 	}
-	if (index != t->self.index && !seal_peer_init(&peer->seal, &g.seal, t->id[index], node.key))
+	if (index != t->self.index &&
+	    !seal_peer_init(&peer->seal, &g.seal, t->id[index], node.key, node.key_count))
 		fatalx("node %s: not a usable public key", node.name);
 }
 
@@ -393,7 +394,7 @@ static void configure(uint64_t now)
 	for (uint16_t i = 0; i < t->self.node_count; i++)
 		t->id[i] = wire_id(t->self.cluster, t->peer[i].node.name);
 	if (!seal_self_init(&g.seal, t->id[self], t->self.boot_id, t->self.secret_key,
-			    t->peer[self].node.key))
+			    t->peer[self].node.key, t->peer[self].node.key_count))
 		fatalx("node %s: the secret key does not belong to its public key in the cluster "
 		       "file",
 		       t->peer[self].node.name);

@@ -44,9 +44,14 @@ static bool self_valid(const struct gossip_self *self)
 
 static bool node_valid(const struct gossip_node *node)
 {
+	if (node->key_count > GOSSIP_KEYS_MAX)
+		return false;
+	for (size_t i = 0; i < GOSSIP_KEYS_MAX; i++)
+		if (all_zero(node->key[i], sizeof(node->key[i])) != (i >= node->key_count))
+			return false;
 	return node->index < GOSSIP_NODES_MAX && node->port != 0 && node->address != 0 &&
 	       name_valid(node->name) && name_valid(node->role) &&
-	       !all_zero(node->key, sizeof(node->key));
+	       all_zero(node->reserved, sizeof(node->reserved));
 }
 
 static bool ready_valid(const struct gossip_ready *ready)

@@ -29,6 +29,7 @@
 #define GOSSIP_NODES_MAX  64 /* = CLUSTER_NODES_MAX */
 #define GOSSIP_NAME_BYTES 32 /* = NAME_BYTES; NUL-padded */
 #define GOSSIP_KEY_BYTES  32 /* = KEY_BYTES */
+#define GOSSIP_KEYS_MAX	  2  /* = KEYS_MAX */
 
 #define GOSSIP_PROGRESS_MS 1000
 #define GOSSIP_REFRESH_MS  5000
@@ -59,15 +60,16 @@ enum gossip_state {
 
 /* Why a packet was not used; indices of gossip_progress.dropped[]. */
 enum gossip_drop {
-	GOSSIP_DROP_SHORT,   /* shorter or longer than any packet, or cut off */
-	GOSSIP_DROP_MAGIC,   /* not a gossip packet, or of a version not understood */
-	GOSSIP_DROP_SOURCE,  /* from an address that is no sibling's */
-	GOSSIP_DROP_FLOOD,   /* its sender sent more than anyone needs; not looked at */
-	GOSSIP_DROP_REPLAY,  /* seen before, or older than the window */
-	GOSSIP_DROP_BOOT,    /* sealed for or by another boot than the present one */
-	GOSSIP_DROP_SEAL,    /* forged, damaged, or sealed with another key */
-	GOSSIP_DROP_CONTENT, /* well sealed, but not well formed */
-	GOSSIP_DROP_SEND,    /* could not be sent */
+	GOSSIP_DROP_SHORT,    /* shorter or longer than any packet, or cut off */
+	GOSSIP_DROP_MAGIC,    /* not a gossip packet, or of a version not understood */
+	GOSSIP_DROP_SOURCE,   /* from an address that is no sibling's */
+	GOSSIP_DROP_FLOOD,    /* its sender sent more than anyone needs; not looked at */
+	GOSSIP_DROP_REPLAY,   /* seen before, or older than the window */
+	GOSSIP_DROP_BOOT,     /* sealed for or by another boot than the present one */
+	GOSSIP_DROP_SEAL,     /* forged, damaged, or sealed with another key */
+	GOSSIP_DROP_CONTENT,  /* well sealed, but not well formed */
+	GOSSIP_DROP_SEND,     /* could not be sent */
+	GOSSIP_DROP_CONFLICT, /* from a name that two hold: neither is believed */
 	GOSSIP_DROP_REASONS,
 };
 
@@ -87,7 +89,9 @@ struct gossip_node {
 	uint32_t address; /* IPv4, network byte order */
 	char name[GOSSIP_NAME_BYTES];
 	char role[GOSSIP_NAME_BYTES];
-	uint8_t key[GOSSIP_KEY_BYTES]; /* public */
+	uint8_t key[GOSSIP_KEYS_MAX][GOSSIP_KEY_BYTES]; /* public; unused ones are 0 */
+	uint8_t key_count;				/* 0: nobody is believed to be it */
+	uint8_t reserved[7];
 };
 
 /* How this node is doing; told to the siblings. */
@@ -131,16 +135,16 @@ struct gossip_message {
 		struct gossip_ready ready;
 		struct gossip_member member;
 		struct gossip_progress progress;
-		uint8_t bytes[128]; /* unused ones are 0 */
+		uint8_t bytes[192]; /* unused ones are 0 */
 	};
 };
 
 _Static_assert(sizeof(struct gossip_self) == 80, "no padding");
-_Static_assert(sizeof(struct gossip_node) == 104, "no padding");
+_Static_assert(sizeof(struct gossip_node) == 144, "no padding");
 _Static_assert(sizeof(struct gossip_ready) == 8, "no padding");
 _Static_assert(sizeof(struct gossip_member) == 48, "no padding");
-_Static_assert(sizeof(struct gossip_progress) == 120, "no padding");
-_Static_assert(sizeof(struct gossip_message) == 136, "no padding");
+_Static_assert(sizeof(struct gossip_progress) == 128, "no padding");
+_Static_assert(sizeof(struct gossip_message) == 200, "no padding");
 
 enum gossip_direction { GOSSIP_TO_PROCESS, GOSSIP_FROM_PROCESS };
 

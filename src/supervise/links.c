@@ -177,6 +177,7 @@ static void gossip_link_open(struct supervisor *sv, struct instance *gossip)
 		memcpy(message.node.name, node->name, sizeof(message.node.name));
 		memcpy(message.node.role, node->role, sizeof(message.node.role));
 		memcpy(message.node.key, node->key, sizeof(message.node.key));
+		message.node.key_count = (uint8_t)node->key_count;
 		sent = gossip_send(sv, &message);
 	}
 	if (!sent) {

@@ -28,14 +28,14 @@ static void through_the_seal(const uint8_t *data, size_t size)
 	static struct seal_self self;
 	static struct seal_peer peer;
 	static struct seal_opened opened;
-	uint8_t secret[GOSSIP_KEY_BYTES] = {1}, public[GOSSIP_KEY_BYTES];
+	uint8_t secret[GOSSIP_KEY_BYTES] = {1}, public[1][GOSSIP_KEY_BYTES];
 	if (self.id == 0) {
 		must(seal_start());
-		crypto_scalarmult_base(public, secret);
-		must(seal_self_init(&self, 1, 1, secret, public));
+		crypto_scalarmult_base(public[0], secret);
+		must(seal_self_init(&self, 1, 1, secret, public, 1));
 		secret[0] = 2;
-		crypto_scalarmult_base(public, secret);
-		must(seal_peer_init(&peer, &self, 2, public));
+		crypto_scalarmult_base(public[0], secret);
+		must(seal_peer_init(&peer, &self, 2, public, 1));
 		/* A header's worth of luck is free here. */
 		peer.boot_id = 2;
 	}

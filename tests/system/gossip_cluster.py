@@ -18,12 +18,12 @@ BINARY = pathlib.Path(os.environ.get("SUPERVISOR_BIN", TOP / "build/supervisor")
 MAGIC = 0x676F7331
 SELF, NODE, READY, LEAVE, MEMBER, PROGRESS, LEFT = 1, 2, 3, 4, 16, 17, 18
 STATES = ["unknown", "alive", "suspect", "dead", "left"]
-DROPS = ["short", "magic", "source", "flood", "replay", "boot", "seal", "content", "send"]
-MESSAGE_BYTES = 136
+DROPS = ["short", "magic", "source", "flood", "replay", "boot", "seal", "content", "send", "conflict"]
+MESSAGE_BYTES = 200
 
 
 def message(kind, body=b""):
-    return struct.pack("=IHH", MAGIC, kind, 0) + body.ljust(128, b"\0")
+    return struct.pack("=IHH", MAGIC, kind, 0) + body.ljust(192, b"\0")
 
 
 def keygen():
@@ -37,7 +37,8 @@ class Node:
 
     def __init__(self, index, name, address, port):
         self.index, self.name, self.address, self.port = index, name, address, port
-        self.secret, self.public = keygen()
+        self.secret, public = keygen()
+        self.publics = [public]
         self.socket = None
         self.boot = 0
         self.process = self.channel = None
@@ -67,7 +68,7 @@ class Node:
                 self.history.append((member["index"], member["state"]))
             self.members[member["index"]] = member
         elif kind == PROGRESS:
-            words = struct.unpack_from("=15Q", body)
+            words = struct.unpack_from("=16Q", body)
             self.progress = dict(zip(["ticks", "late", "in", "out", "bytes_in", "bytes_out"], words))
             self.progress["dropped"] = dict(zip(DROPS, words[6:]))
         else:
@@ -104,9 +105,9 @@ class Cluster:
         yield message(SELF, struct.pack("=HH4xQ32s32s", node.index, len(self.nodes), node.boot,
                                         b"testing", secret))
         for other in self.nodes:
-            yield message(NODE, struct.pack("=HH4s32s32s32s", other.index, other.port,
+            yield message(NODE, struct.pack("=HH4s32s32s64sB", other.index, other.port,
                                             socket.inet_aton(other.address), other.name.encode(),
-                                            b"test", other.public))
+                                            b"test", b"".join(other.publics), len(other.publics)))
 
     def start(self, node, new_boot=True, configure=True):
         if new_boot:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from gossip_cluster import BINARY, LEAVE, MEMBER, READY, SELF, Cluster, message
+from gossip_cluster import BINARY, LEAVE, MEMBER, READY, SELF, Cluster, keygen, message
 
 ASAN = BINARY.parent.name == "asan"
 
@@ -143,11 +143,11 @@ def test_another_key_is_a_stranger():
         honest, mallory = cluster.nodes[:2], cluster.nodes[2]
         for node in honest:
             cluster.start(node)
-        listed = mallory.public
-        from gossip_cluster import keygen
-        mallory.secret, mallory.public = keygen()
+        listed = mallory.publics
+        mallory.secret, public = keygen()
+        mallory.publics = [public]
         cluster.start(mallory)
-        mallory.public = listed
+        mallory.publics = listed
         cluster.run(3)
         for node in honest:
             assert node.state(2) == "unknown"
@@ -244,7 +244,7 @@ def ends(node):
 
 
 @pytest.mark.parametrize("data", [
-    b"x", b"\0" * 136, b"\0" * 4000, message(99), message(MEMBER), message(SELF),
+    b"x", b"\0" * 200, b"\0" * 4000, message(99), message(MEMBER), message(SELF),
     message(LEAVE, b"x"), message(READY, struct.pack("=BxHHH", 2, 1, 1, 1)),
 ])
 def test_nonsense_from_the_supervising_process_ends_it(data):

@@ -14,6 +14,8 @@
 #define KEY_1 "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
 #define KEY_2 "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI="
 #define KEY_3 "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwM="
+#define KEY_4 "BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQ="
+#define KEY_5 "BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU="
 
 #define TOP "cluster = demo\nvoters = data1 data2 web1\n"
 #define DATA1                                                                          \
@@ -54,7 +56,7 @@ static void takes_a_whole_cluster(void **state)
 	assert_string_equal(data1->role, "data");
 	assert_int_equal(ntohl(data1->address.address.s_addr), 0x0a4d000b);
 	assert_int_equal(data1->address.length, 24);
-	assert_int_equal(data1->key[31], 1);
+	assert_int_equal(data1->key[0][31], 1);
 	assert_string_equal(data1->disk, "serial:data");
 	assert_int_equal(data1->id, 1);
 	assert_true(data1->voter);
@@ -81,6 +83,25 @@ static void takes_comments_and_a_port(void **state)
 	assert_int_equal(cluster->timers.drbd_timeout, 1000);
 	assert_int_equal(cluster->timers.nfs_lease, 35000);
 	assert_int_equal(cluster->timers.nfs_grace, 15000);
+}
+
+static void takes_two_keys_or_none(void **state)
+{
+	(void)state;
+	struct cluster *cluster = parse(
+		TOP DATA1 DATA2 "[node web1]\nrole = web\naddress = 10.77.0.31/24\nkey = " KEY_3
+				" " KEY_4 "\n"
+				"[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = none\n"
+				"[node web3]\nrole = web\naddress = 10.77.0.33/24\nkey = none\n");
+	assert_non_null(cluster);
+	const struct cluster_node *web1 = cluster_find_node(cluster, "web1");
+	assert_int_equal(web1->key_count, 2);
+	assert_int_equal(web1->key[1][0], 4);
+	const struct cluster_node *web2 = cluster_find_node(cluster, "web2");
+	assert_int_equal(web2->key_count, 0);
+	assert_true(cluster_has_key(web1, web1->key[0]) && cluster_has_key(web1, web1->key[1]));
+	assert_false(cluster_has_key(web1, cluster->node[0].key[0]));
+	assert_false(cluster_has_key(web2, web1->key[0]));
 }
 
 static void takes_a_gateway_and_timers(void **state)
@@ -162,6 +183,17 @@ static const struct refused refused[] = {
 	    "c:19: address: found \"224.0.0.1/24\", expected an IPv4 address with its prefix "
 	    "length such as 10.0.0.1/24"),
 	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = AAAA\n",
+	    "c:20: key: found no such key, expected 32 bytes in base64 (supervisor keygen)"),
+	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = " KEY_4 " " KEY_4
+		      "\n",
+	    "c:20: key: found the same key twice"),
+	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = " KEY_4 " " KEY_5
+		      " " KEY_1 "\n",
+	    "c:20: key: found 3 keys, expected one, or an old and a new one"),
+	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = " KEY_4 " " KEY_2
+		      "\n",
+	    "c:17: key: found the same as of node data2, expected a key of its own"),
+	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = " KEY_4 " none\n",
 	    "c:20: key: found no such key, expected 32 bytes in base64 (supervisor keygen)"),
 	ROW(TOP NODES "[node web2]\nrole = web\naddress = 10.77.0.32/24\nkey = "
 		      "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
@@ -270,6 +302,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_a_whole_cluster),
 		cmocka_unit_test(takes_comments_and_a_port),
+		cmocka_unit_test(takes_two_keys_or_none),
 		cmocka_unit_test(takes_a_gateway_and_timers),
 		cmocka_unit_test(refuses_what_is_wrong),
 		cmocka_unit_test(a_refused_section_hides_only_itself),

@@ -102,7 +102,8 @@ static void make_pair(struct pair *p, bool wrong_key)
 			 i + 1);
 		inet_pton(AF_INET, address, &n->address.address);
 		n->id = (uint16_t)(i + 1);
-		crypto_box_keypair(n->key, p->secret[i]);
+		crypto_box_keypair(n->key[0], p->secret[i]);
+		n->key_count = 1;
 	}
 	if (wrong_key)
 		p->secret[1][3] ^= 1;
