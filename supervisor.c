@@ -33,6 +33,7 @@ static const struct part workers[] = {
 	{"address", address_worker, NULL},
 	{"agent", agent_worker, NULL},
 	{"cachefiles", cachefiles_worker, NULL},
+	{"check", check_worker, NULL},
 	{"dlm", dlm_worker, NULL},
 	{"drbd", drbd_worker, NULL},
 	{"gossip", gossip_worker, NULL},

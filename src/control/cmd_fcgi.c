@@ -1,7 +1,7 @@
 /*
  * supervisor fcgi ADDRESS:PORT SCRIPT [QUERY]: asks one PHP node directly, past the web servers.
  * What the script sends is printed as it comes, CGI header first. Source: FastCGI
- * Specification 1.0, sections 3.3 (records), 3.4 (name-value pairs), 5 and 6.
+ * Specification 1.0, sections 5 and 6; its records: src/base/fastcgi.h.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,22 +14,14 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "src/base/fastcgi.h"
 #include "src/base/log.h"
 #include "src/control/client.h"
 #include "src/control/commands.h"
 
 #define USAGE "fcgi ADDRESS:PORT SCRIPT [QUERY]"
 
-enum { FCGI_VERSION = 1, FCGI_RESPONDER = 1, FCGI_REQUEST_COMPLETE = 0, REQUEST_ID = 1 };
-enum {
-	FCGI_BEGIN_REQUEST = 1,
-	FCGI_END_REQUEST = 3,
-	FCGI_PARAMS,
-	FCGI_STDIN,
-	FCGI_STDOUT,
-	FCGI_STDERR
-};
-enum { HEADER_BYTES = 8, BODY_BYTES = 8, PARAMS_MAX = 8192, CONNECT_S = 5 };
+enum { REQUEST_ID = 1, PARAMS_MAX = 8192, CONNECT_S = 5 };
 
 struct params {
 	uint8_t bytes[PARAMS_MAX];
@@ -67,30 +59,10 @@ static bool parse_target(const char *text, struct sockaddr_in *target)
 	       inet_pton(AF_INET, host, &target->sin_addr) == 1;
 }
 
-static void put_length(struct params *params, size_t length)
-{
-	if (length < 128) {
-		params->bytes[params->used++] = (uint8_t)length;
-		return;
-	}
-	for (int shift = 24; shift >= 0; shift -= 8)
-		params->bytes[params->used++] =
-			(uint8_t)(length >> shift | (shift == 24 ? 0x80 : 0));
-}
-
 static void put_param(struct params *params, const char *name, const char *value)
 {
-	size_t name_bytes = strlen(name), value_bytes = strlen(value);
-
-	if (value_bytes > PARAMS_MAX || params->used + 8 + name_bytes + value_bytes > PARAMS_MAX) {
+	if (!fastcgi_put_pair(params->bytes, sizeof(params->bytes), &params->used, name, value))
 		params->full = true;
-		return;
-	}
-	put_length(params, name_bytes);
-	put_length(params, value_bytes);
-	memcpy(params->bytes + params->used, name, name_bytes);
-	memcpy(params->bytes + params->used + name_bytes, value, value_bytes);
-	params->used += name_bytes + value_bytes;
 }
 
 static bool send_all(int fd, const void *data, size_t bytes)
@@ -109,9 +81,11 @@ static bool send_all(int fd, const void *data, size_t bytes)
 
 static bool send_record(int fd, uint8_t type, const void *content, size_t bytes)
 {
-	const uint8_t header[HEADER_BYTES] = {FCGI_VERSION,	     type,	     0, REQUEST_ID,
-					      (uint8_t)(bytes >> 8), (uint8_t)bytes, 0, 0};
+	uint8_t header[FCGI_HEADER_BYTES];
 
+	fastcgi_put_header(header, &(struct fastcgi_record){.type = type,
+							    .request = REQUEST_ID,
+							    .content_bytes = (uint16_t)bytes});
 	return send_all(fd, header, sizeof(header)) && send_all(fd, content, bytes);
 }
 
@@ -120,7 +94,7 @@ static bool send_record(int fd, uint8_t type, const void *content, size_t bytes)
 static bool send_request(int fd, const char *script, const char *query)
 {
 	static struct params params;
-	const uint8_t begin[BODY_BYTES] = {0, FCGI_RESPONDER};
+	const uint8_t begin[FCGI_BODY_BYTES] = {0, FCGI_RESPONDER};
 	char uri[PARAMS_MAX / 2];
 	const char *name = strrchr(script, '/');
 
@@ -179,32 +153,34 @@ static int receive(int fd, void *data, size_t bytes)
 
 static int receive_answer(int fd, const char *target)
 {
-	static uint8_t content[UINT16_MAX + UINT8_MAX];
+	static uint8_t content[FCGI_REST_MAX];
 	struct answer answer = {.status = ""};
 
 	for (;;) {
-		uint8_t header[HEADER_BYTES] = {0};
+		uint8_t header[FCGI_HEADER_BYTES] = {0};
+		struct fastcgi_record record;
 		int rc = receive(fd, header, sizeof(header));
-		if (rc > 0 && header[0] != FCGI_VERSION) {
+		if (rc > 0 && !fastcgi_get_header(header, &record)) {
 			log_warnx("%s: expected FastCGI version 1, found %u", target, header[0]);
 			return EXIT_NO;
 		}
-		size_t bytes = (size_t)header[4] << 8 | header[5];
 		if (rc > 0)
-			rc = receive(fd, content, bytes + header[6]);
+			rc = receive(fd, content,
+				     (size_t)record.content_bytes + record.padding_bytes);
 		if (rc <= 0) {
 			log_warnx("%s: %s", target,
 				  rc < 0 ? strerror(errno)
 					 : "hung up before its answer was complete");
 			return EXIT_NO;
 		}
-		if (header[1] == FCGI_STDOUT) {
-			note_status(&answer, content, bytes);
-			fwrite(content, 1, bytes, stdout);
-		} else if (header[1] == FCGI_STDERR) {
-			fwrite(content, 1, bytes, stderr);
-		} else if (header[1] == FCGI_END_REQUEST) {
-			if (bytes >= BODY_BYTES && content[4] == FCGI_REQUEST_COMPLETE)
+		if (record.type == FCGI_STDOUT) {
+			note_status(&answer, content, record.content_bytes);
+			fwrite(content, 1, record.content_bytes, stdout);
+		} else if (record.type == FCGI_STDERR) {
+			fwrite(content, 1, record.content_bytes, stderr);
+		} else if (record.type == FCGI_END_REQUEST) {
+			if (record.content_bytes >= FCGI_BODY_BYTES &&
+			    content[4] == FCGI_REQUEST_COMPLETE)
 				break;
 			log_warnx("%s: the request was refused", target);
 			return EXIT_NO;

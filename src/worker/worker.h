@@ -34,6 +34,7 @@ int nfs_clients_worker(int argc, char **argv);
 int nfsd_worker(int argc, char **argv);
 int share_worker(int argc, char **argv);
 int cachefiles_worker(int argc, char **argv);
+int check_worker(int argc, char **argv);
 
 /* Whether the table of supervisor.c has a worker of that name. */
 bool worker_known(const char *name);
