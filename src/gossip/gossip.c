@@ -18,24 +18,20 @@
 
 #include "src/base/log.h"
 #include "src/cluster/membership.h"
+#include "src/gossip/link.h"
 #include "src/gossip/message.h"
 #include "src/gossip/seal.h"
 #include "src/gossip/wire.h"
 
 #define SOCKET_FD      0
 #define EXIT_USAGE     2
-#define PACKETS_A_TURN 64	/* then the clock and the channel get their turn */
-#define YOUNG_US       1000000u /* a session that young needs no echo yet */
-#define RTT_MAX_US     60000000u
+#define PACKETS_A_TURN 64 /* then the clock and the channel get their turn */
 
 struct peer {
 	struct gossip_node node;
 	struct sockaddr_in address;
 	struct seal_peer seal;
-	bool has_stamp; /* of its last heartbeat in this session: */
-	uint32_t stamp;
-	uint64_t stamp_us;
-	uint32_t rtt_us;
+	struct link link;
 	bool dirty;	  /* the supervising process is to be told */
 	uint8_t reported; /* state in the log */
 	int send_errno;	  /* of the last send, said once */
@@ -48,6 +44,8 @@ struct table {
 	uint64_t id[GOSSIP_NODES_MAX];
 	struct member member[GOSSIP_NODES_MAX];
 	uint16_t order[GOSSIP_NODES_MAX];
+	struct member_tags tags[GOSSIP_NODES_MAX];
+	struct membership_case cases[GOSSIP_NODES_MAX];
 };
 
 static struct {
@@ -106,7 +104,7 @@ static bool tell_member(uint16_t index)
 		.services_failed = x->status.services_failed,
 		.generation = x->generation,
 		.incarnation = x->incarnation,
-		.rtt_us = g.now->peer[index].rtt_us,
+		.rtt_us = g.now->peer[index].link.rtt_us,
 		.boot_id = x->boot_id,
 		.since_ms = x->since_ms,
 		.heard_ms = x->heard_ms,
@@ -173,7 +171,7 @@ static void send_heartbeat(const struct membership_action *action, uint64_t now)
 	struct peer *peer = &g.now->peer[action->index];
 	uint8_t content[WIRE_CONTENT_MAX_BYTES], packet[WIRE_PACKET_MAX_BYTES];
 	static struct membership_heartbeat heartbeat;
-	struct wire_timing timing = {.stamp = (uint32_t)now, .held_us = UINT32_MAX};
+	struct wire_timing timing;
 
 	if (peer->seal.boot_id == 0 || peer->seal.stranger) {
 		size_t bytes = seal_hello(&g.seal, &peer->seal, now, packet);
@@ -182,12 +180,10 @@ static void send_heartbeat(const struct membership_action *action, uint64_t now)
 	}
 	if (peer->seal.boot_id == 0)
 		return;
-	if (peer->has_stamp && now - peer->stamp_us < UINT32_MAX) {
-		timing.echo = peer->stamp;
-		timing.held_us = (uint32_t)(now - peer->stamp_us);
-	}
+	link_stamp(&peer->link, now, &timing);
 	membership_fill(&g.membership, action, now / 1000, &heartbeat);
-	size_t bytes = wire_put_heartbeat(content, &g.ids, &timing, &heartbeat);
+	uint8_t version = wire_common_version(WIRE_VERSION, g.now->member[action->index].version);
+	size_t bytes = wire_put_heartbeat(content, &g.ids, version, &timing, &heartbeat);
 	bytes = seal_heartbeat(&g.seal, &peer->seal, content, bytes, now, packet);
 	if (bytes > 0)
 		send_packet(peer, packet, bytes);
@@ -229,26 +225,6 @@ static void on_time(uint64_t now)
 
 /* --- packets in */
 
-/* How long ago the packet can have been sent at most: not before what it echoes. */
-static uint32_t packet_age_ms(struct peer *peer, const struct wire_timing *timing, uint64_t now)
-{
-	if (timing->held_us == UINT32_MAX) {
-		/* It has had nothing of ours yet; a handshake just now is as good. */
-		bool young = now - peer->seal.since_us < YOUNG_US;
-		return young ? 0 : UINT32_MAX;
-	}
-	uint32_t since = (uint32_t)now - timing->echo;
-	if (timing->held_us <= since && since - timing->held_us < RTT_MAX_US) {
-		uint32_t rtt = since - timing->held_us;
-		if (peer->rtt_us == 0)
-			peer->dirty = true;
-		peer->rtt_us = peer->rtt_us == 0 ? rtt : peer->rtt_us - peer->rtt_us / 8 + rtt / 8;
-		if (peer->rtt_us == 0)
-			peer->rtt_us = 1;
-	}
-	return since / 1000;
-}
-
 static void drop(int reason)
 {
 	g.progress.dropped[reason]++;
@@ -264,17 +240,16 @@ static void on_heartbeat(uint16_t index, const struct seal_opened *opened, uint6
 		drop(GOSSIP_DROP_CONTENT);
 		return;
 	}
-	if (opened->newest) {
-		peer->stamp = timing.stamp;
-		peer->stamp_us = now;
-		peer->has_stamp = true;
-	}
+	bool measured = peer->link.rtt_us != 0;
+	uint32_t age_ms = link_take(&peer->link, &timing, opened->newest, now);
+	peer->dirty |= peer->link.rtt_us != 0 && !measured;
 	struct membership_event event = {
 		.type = MEMBERSHIP_HEARTBEAT,
 		.from = index,
 		.boot_id = opened->header.sender_boot,
 		.newest = opened->newest,
-		.age_ms = packet_age_ms(peer, &timing, now),
+		.age_ms = age_ms,
+		.version = opened->header.version,
 		.heartbeat = &heartbeat,
 	};
 	step(&event, now);
@@ -304,11 +279,12 @@ static void on_packet(const uint8_t *packet, size_t bytes, const struct sockaddr
 	if (opened.reply_bytes > 0)
 		send_packet(peer, opened.reply, opened.reply_bytes);
 	if (opened.contact) {
-		peer->has_stamp = false;
+		link_begin(&peer->link, now);
 		struct membership_event event = {
 			.type = MEMBERSHIP_CONTACT,
 			.from = index,
 			.boot_id = peer->seal.boot_id,
+			.version = opened.header.version,
 		};
 		step(&event, now);
 	}
@@ -360,7 +336,7 @@ static void keep_known(struct table *next, const struct table *before)
 			if (!same_node(&next->peer[i].node, &known->node))
 				continue;
 			next->peer[i] = *known;
-			membership_keep(&g.membership, i, &before->member[j]);
+			membership_keep(&g.membership, i, &before->member[j], &before->tags[j]);
 		}
 	}
 }
@@ -402,8 +378,19 @@ static void configure(uint64_t now)
 	for (uint16_t i = 0; i < t->self.node_count; i++)
 		configure_peer(t, i);
 
-	membership_init(&g.membership, &membership_timers_default, t->member, t->order,
-			t->self.node_count, self, t->self.boot_id, now / 1000);
+	const struct membership_config config = {
+		.timers = &membership_timers_default,
+		.count = t->self.node_count,
+		.self = self,
+		.boot_id = t->self.boot_id,
+		.version = WIRE_VERSION,
+		.member = t->member,
+		.order = t->order,
+		.tags = t->tags,
+		.cases = t->cases,
+		.case_count = t->self.node_count,
+	};
+	membership_init(&g.membership, &config, now / 1000);
 	g.ids = (struct wire_table){.count = t->self.node_count, .id = t->id};
 	if (before)
 		keep_known(t, before);

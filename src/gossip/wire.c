@@ -7,6 +7,9 @@
 
 #define FLAG_READY 0x01u /* of a record */
 #define FLAG_OWN   0x02u
+#define FLAG_TAGS  0x04u /* version 2: they follow */
+
+#define HASH_MASK 0xffffffffffffull /* of a digest, 48 bits */
 
 static void put16(uint8_t *p, uint32_t v)
 {
@@ -91,8 +94,10 @@ bool wire_get_header(const uint8_t *packet, size_t bytes, struct wire_header *he
 	       (header->type == WIRE_HELLO) == (header->receiver_boot == 0);
 }
 
-static void put_record(uint8_t *out, const struct wire_table *table,
-		       const struct membership_record *r)
+/* --- out */
+
+static void put_record_1(uint8_t *out, const struct wire_table *table,
+			 const struct membership_record *r)
 {
 	put64(out, table->id[r->index]);
 	put64(out + 8, r->boot_id);
@@ -107,36 +112,97 @@ static void put_record(uint8_t *out, const struct wire_table *table,
 	put16(out + 34, 0);
 }
 
+static size_t put_record(uint8_t *out, const struct wire_table *table,
+			 const struct membership_record *r, const char *text)
+{
+	put_record_1(out, table, r);
+	put16(out + 34, r->agreed);
+	put32(out + 36, r->tags_hash);
+	if (r->tags_bytes == 0)
+		return WIRE_RECORD_BYTES;
+	out[25] |= FLAG_TAGS;
+	out[40] = r->tags_bytes;
+	memcpy(out + 41, text + r->tags_at, r->tags_bytes);
+	return WIRE_RECORD_BYTES + 1u + r->tags_bytes;
+}
+
+static uint8_t *put_ids(uint8_t *out, const struct wire_table *table, const uint16_t *index,
+			size_t count)
+{
+	for (size_t i = 0; i < count; i++, out += WIRE_ID_BYTES)
+		put64(out, table->id[index[i]]);
+	return out;
+}
+
+static size_t put_heartbeat_1(uint8_t *out, const struct wire_table *table,
+			      const struct membership_heartbeat *hb)
+{
+	out[15] = 0;
+	uint8_t *at = put_ids(out + WIRE_1_HEARTBEAT_BYTES, table, hb->ask, hb->ask_count);
+	for (size_t i = 0; i < hb->record_count; i++, at += WIRE_1_RECORD_BYTES)
+		put_record_1(at, table, &hb->record[i]);
+	return (size_t)(at - out);
+}
+
 size_t wire_put_heartbeat(uint8_t out[WIRE_CONTENT_MAX_BYTES], const struct wire_table *table,
-			  const struct wire_timing *timing,
-			  const struct membership_heartbeat *heartbeat)
+			  uint8_t version, const struct wire_timing *timing,
+			  const struct membership_heartbeat *hb)
 {
 	put32(out, timing->stamp);
 	put32(out + 4, timing->echo);
 	put32(out + 8, timing->held_us);
-	out[12] = heartbeat->reply ? FLAG_REPLY : 0;
-	out[13] = (uint8_t)heartbeat->ask_count;
-	out[14] = (uint8_t)heartbeat->record_count;
-	out[15] = 0;
-	size_t used = WIRE_HEARTBEAT_BYTES;
-	for (size_t i = 0; i < heartbeat->ask_count; i++, used += WIRE_ID_BYTES)
-		put64(out + used, table->id[heartbeat->ask[i]]);
-	for (size_t i = 0; i < heartbeat->record_count; i++, used += WIRE_RECORD_BYTES)
-		put_record(out + used, table, &heartbeat->record[i]);
-	return used;
+	out[12] = hb->reply ? FLAG_REPLY : 0;
+	out[13] = hb->ask_count;
+	out[14] = hb->record_count;
+	if (version < 2)
+		return put_heartbeat_1(out, table, hb);
+	out[15] = 2;
+	put16(out + 16, timing->number);
+	out[18] = hb->nack_count;
+	out[19] = hb->digest_count;
+	uint8_t *at = put_ids(out + WIRE_HEARTBEAT_BYTES, table, hb->ask, hb->ask_count);
+	at = put_ids(at, table, hb->nack, hb->nack_count);
+	for (size_t i = 0; i < hb->digest_count; i++, at += WIRE_DIGEST_BYTES)
+		put64(at, (uint64_t)hb->digest[i].segment << 48 | (hb->digest[i].hash & HASH_MASK));
+	for (size_t i = 0; i < hb->record_count; i++)
+		at += put_record(at, table, &hb->record[i], hb->text);
+	return (size_t)(at - out);
 }
+
+uint8_t wire_common_version(uint8_t own, uint8_t version)
+{
+	uint8_t common = version < own ? version : own;
+	return common < WIRE_VERSION_MIN ? WIRE_VERSION_MIN : common;
+}
+
+/* --- in */
 
 static uint16_t find(const struct wire_table *table, uint64_t id)
 {
-	for (uint16_t i = 0; i < table->count; i++) {
-		if (table->id[i] == id)
-			return i;
+	if (!table->by_id) {
+		for (uint16_t i = 0; i < table->count; i++) {
+			if (table->id[i] == id)
+				return i;
+		}
+		return MEMBERSHIP_NONE;
+	}
+	size_t low = 0, high = table->count;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		uint16_t index = table->by_id[middle];
+		if (table->id[index] == id)
+			return index;
+		if (table->id[index] < id)
+			low = middle + 1;
+		else
+			high = middle;
 	}
 	return MEMBERSHIP_NONE;
 }
 
-static bool get_record(const uint8_t *in, const struct wire_table *table,
-		       struct membership_record *r)
+/* What both versions have in common; at least 36 bytes. */
+static bool get_record_1(const uint8_t *in, const struct wire_table *table, uint8_t flags_known,
+			 struct membership_record *r)
 {
 	uint8_t flags = in[25];
 	*r = (struct membership_record){
@@ -153,40 +219,128 @@ static bool get_record(const uint8_t *in, const struct wire_table *table,
 			   .services_failed = get16(in + 32)},
 	};
 	return r->boot_id != 0 && r->state >= MEMBER_ALIVE && r->state <= MEMBER_LEFT &&
-	       (flags & ~(FLAG_READY | FLAG_OWN)) == 0 && get16(in + 34) == 0 &&
-	       r->generation <= MEMBERSHIP_LIVES_MAX && r->incarnation <= MEMBERSHIP_LIVES_MAX &&
+	       (flags & ~flags_known) == 0 && r->generation <= MEMBERSHIP_LIVES_MAX &&
+	       r->incarnation <= MEMBERSHIP_LIVES_MAX &&
 	       r->status.services_ready <= r->status.services &&
 	       r->status.services_failed <= r->status.services;
 }
 
-bool wire_get_heartbeat(const uint8_t *content, size_t bytes, const struct wire_table *table,
-			struct wire_timing *timing, struct membership_heartbeat *heartbeat)
+static bool printable(const uint8_t *text, size_t bytes)
 {
-	memset(heartbeat, 0, sizeof(*heartbeat));
-	if (bytes < WIRE_HEARTBEAT_BYTES)
-		return false;
-	size_t asks = content[13], records = content[14];
-	if (asks > MEMBERSHIP_ASKS_MAX || records > MEMBERSHIP_RECORDS_MAX ||
-	    (content[12] & ~FLAG_REPLY) != 0 || content[15] != 0 ||
-	    bytes != WIRE_HEARTBEAT_BYTES + asks * WIRE_ID_BYTES + records * WIRE_RECORD_BYTES)
-		return false;
-
-	timing->stamp = get32(content);
-	timing->echo = get32(content + 4);
-	timing->held_us = get32(content + 8);
-	heartbeat->reply = (content[12] & FLAG_REPLY) != 0;
-	const uint8_t *in = content + WIRE_HEARTBEAT_BYTES;
-	for (size_t i = 0; i < asks; i++, in += WIRE_ID_BYTES) {
-		uint16_t index = find(table, get64(in));
-		if (index != MEMBERSHIP_NONE)
-			heartbeat->ask[heartbeat->ask_count++] = index;
+	for (size_t i = 0; i < bytes; i++) {
+		if (text[i] < 0x20 || text[i] > 0x7e)
+			return false;
 	}
-	for (size_t i = 0; i < records; i++, in += WIRE_RECORD_BYTES) {
+	return true;
+}
+
+/* Bytes taken; 0: not well formed. */
+static size_t get_record(const uint8_t *in, size_t left, const struct wire_table *table,
+			 struct membership_record *r, struct membership_heartbeat *hb)
+{
+	if (left < WIRE_RECORD_BYTES ||
+	    !get_record_1(in, table, FLAG_READY | FLAG_OWN | FLAG_TAGS, r))
+		return 0;
+	r->agreed = get16(in + 34);
+	r->tagged = true;
+	r->tags_hash = get32(in + 36);
+	if (r->agreed != 0 && r->state != MEMBER_SUSPECT)
+		return 0;
+	if ((in[25] & FLAG_TAGS) == 0)
+		return WIRE_RECORD_BYTES;
+	const uint8_t *text = in + WIRE_RECORD_BYTES + 1;
+	size_t bytes = left > WIRE_RECORD_BYTES ? in[WIRE_RECORD_BYTES] : 0;
+	if (bytes == 0 || bytes > MEMBERSHIP_TAGS_MAX || left < WIRE_RECORD_BYTES + 1 + bytes ||
+	    bytes > sizeof(hb->text) - hb->text_bytes || !printable(text, bytes) ||
+	    membership_tags_hash((const char *)text, bytes) != r->tags_hash)
+		return 0;
+	r->tags_at = hb->text_bytes;
+	r->tags_bytes = (uint8_t)bytes;
+	memcpy(hb->text + hb->text_bytes, text, bytes);
+	hb->text_bytes = (uint16_t)(hb->text_bytes + bytes);
+	return WIRE_RECORD_BYTES + 1 + bytes;
+}
+
+static const uint8_t *get_ids(const uint8_t *in, size_t count, const struct wire_table *table,
+			      uint16_t *index, uint8_t *known)
+{
+	for (size_t i = 0; i < count; i++, in += WIRE_ID_BYTES) {
+		uint16_t found = find(table, get64(in));
+		if (found != MEMBERSHIP_NONE)
+			index[(*known)++] = found;
+	}
+	return in;
+}
+
+static bool get_heartbeat_1(const uint8_t *content, size_t bytes, const struct wire_table *table,
+			    struct membership_heartbeat *hb)
+{
+	size_t asks = content[13], records = content[14];
+	if (bytes != WIRE_1_HEARTBEAT_BYTES + asks * WIRE_ID_BYTES + records * WIRE_1_RECORD_BYTES)
+		return false;
+	const uint8_t *in =
+		get_ids(content + WIRE_1_HEARTBEAT_BYTES, asks, table, hb->ask, &hb->ask_count);
+	for (size_t i = 0; i < records; i++, in += WIRE_1_RECORD_BYTES) {
 		struct membership_record r;
-		if (!get_record(in, table, &r))
+		if (!get_record_1(in, table, FLAG_READY | FLAG_OWN, &r) || get16(in + 34) != 0)
 			return false;
 		if (r.index != MEMBERSHIP_NONE)
-			heartbeat->record[heartbeat->record_count++] = r;
+			hb->record[hb->record_count++] = r;
 	}
+	return true;
+}
+
+static bool get_heartbeat_2(const uint8_t *content, size_t bytes, const struct wire_table *table,
+			    struct membership_heartbeat *hb)
+{
+	if (bytes < WIRE_HEARTBEAT_BYTES)
+		return false;
+	const uint8_t *in = content + WIRE_HEARTBEAT_BYTES, *end = content + bytes;
+	size_t asks = content[13], records = content[14], nacks = content[18],
+	       digests = content[19];
+	if (nacks > MEMBERSHIP_ASKS_MAX || digests > MEMBERSHIP_DIGESTS_MAX ||
+	    (size_t)(end - in) < (asks + nacks) * WIRE_ID_BYTES + digests * WIRE_DIGEST_BYTES)
+		return false;
+	in = get_ids(in, asks, table, hb->ask, &hb->ask_count);
+	in = get_ids(in, nacks, table, hb->nack, &hb->nack_count);
+	for (size_t i = 0; i < digests; i++, in += WIRE_DIGEST_BYTES) {
+		hb->digest[hb->digest_count++] = (struct membership_digest){
+			.segment = get16(in), .hash = get64(in) & HASH_MASK};
+	}
+	for (size_t i = 0; i < records; i++) {
+		struct membership_record r;
+		size_t taken = get_record(in, (size_t)(end - in), table, &r, hb);
+		if (taken == 0)
+			return false;
+		in += taken;
+		if (r.index != MEMBERSHIP_NONE)
+			hb->record[hb->record_count++] = r;
+	}
+	return in == end;
+}
+
+bool wire_get_heartbeat(const uint8_t *content, size_t bytes, const struct wire_table *table,
+			struct wire_timing *timing, struct membership_heartbeat *hb)
+{
+	hb->reply = false;
+	hb->ask_count = hb->nack_count = hb->digest_count = hb->record_count = 0;
+	hb->text_bytes = 0;
+	if (bytes < WIRE_1_HEARTBEAT_BYTES || bytes > WIRE_CONTENT_MAX_BYTES)
+		return false;
+	if (content[13] > MEMBERSHIP_ASKS_MAX || content[14] > MEMBERSHIP_RECORDS_MAX ||
+	    (content[12] & ~FLAG_REPLY) != 0)
+		return false;
+	*timing = (struct wire_timing){
+		.stamp = get32(content),
+		.echo = get32(content + 4),
+		.held_us = get32(content + 8),
+	};
+	hb->reply = (content[12] & FLAG_REPLY) != 0;
+	if (content[15] == 0)
+		return get_heartbeat_1(content, bytes, table, hb);
+	if (content[15] != 2 || !get_heartbeat_2(content, bytes, table, hb))
+		return false;
+	timing->number = get16(content + 16);
+	timing->numbered = true;
 	return true;
 }

@@ -45,8 +45,7 @@ static void through_the_seal(const uint8_t *data, size_t size)
 	must(opened.reply_bytes == 0 && !opened.contact && peer.boot_id == 2);
 }
 
-static void check(const struct membership *m, const struct membership_actions *actions,
-		  uint64_t now)
+static void check(struct membership *m, const struct membership_actions *actions, uint64_t now)
 {
 	must(actions->count <= MEMBERSHIP_ACTIONS_MAX);
 	must(m->member[m->self].state == MEMBER_ALIVE && m->member[m->self].boot_id == 100);
@@ -80,7 +79,20 @@ static void into_the_membership(const uint8_t *data, size_t size)
 	struct member member[NODES];
 	uint16_t order[NODES];
 	uint64_t now = 1;
-	membership_init(&m, &membership_timers_default, member, order, NODES, 0, 100, now);
+	struct member_tags tags[NODES];
+	struct membership_case cases[NODES];
+	const struct membership_config config = {
+		.timers = &membership_timers_default,
+		.count = NODES,
+		.boot_id = 100,
+		.version = MEMBERSHIP_VERSION,
+		.member = member,
+		.order = order,
+		.tags = tags,
+		.cases = cases,
+		.case_count = NODES,
+	};
+	membership_init(&m, &config, now);
 
 	while (size >= 4) {
 		size_t bytes = (size_t)(data[2] << 8 | data[3]);
@@ -99,6 +111,7 @@ static void into_the_membership(const uint8_t *data, size_t size)
 			event.type =
 				(sender & 0x80) != 0 ? MEMBERSHIP_CONTACT : MEMBERSHIP_HEARTBEAT;
 			event.from = sender & 7;
+			event.version = sender >> 4 & 3;
 			event.boot_id = 1 + (sender >> 3 & 1);
 			event.newest = (sender & 0x40) == 0;
 			event.age_ms = timing.echo;

@@ -39,6 +39,7 @@ struct sim_node {
 	struct membership m;
 	struct member member[SIM_NODES];
 	uint16_t order[SIM_NODES];
+	struct membership_case cases[SIM_NODES];
 	uint64_t known_boot[SIM_NODES], contact_ms[SIM_NODES], newest[SIM_NODES];
 	uint64_t stamp[SIM_NODES], stamp_ms[SIM_NODES];
 	uint64_t sent, steps, gone_ms;
@@ -169,6 +170,7 @@ static inline void sim_contact(struct sim *sim, size_t i, size_t with)
 	struct membership_event event = {
 		.type = MEMBERSHIP_CONTACT,
 		.from = (uint16_t)with,
+		.version = MEMBERSHIP_VERSION,
 		.boot_id = n->known_boot[with],
 	};
 	sim_step(sim, i, &event);
@@ -197,6 +199,7 @@ static inline void sim_receive(struct sim *sim, const struct sim_packet *p)
 	struct membership_event event = {
 		.type = MEMBERSHIP_HEARTBEAT,
 		.from = (uint16_t)p->from,
+		.version = MEMBERSHIP_VERSION,
 		.boot_id = p->from_boot,
 		.newest = newest,
 		.age_ms = p->echo != 0 ? (uint32_t)(sim->now - p->echo)
@@ -252,8 +255,18 @@ static inline void sim_start_process(struct sim *sim, size_t i)
 	memset(n, 0, sizeof(*n));
 	n->boot = boot;
 	n->up = true;
-	membership_init(&n->m, &membership_timers_default, n->member, n->order, sim->count, i, boot,
-			sim->now);
+	const struct membership_config config = {
+		.timers = &membership_timers_default,
+		.count = sim->count,
+		.self = i,
+		.boot_id = boot,
+		.version = MEMBERSHIP_VERSION,
+		.member = n->member,
+		.order = n->order,
+		.cases = n->cases,
+		.case_count = SIM_NODES,
+	};
+	membership_init(&n->m, &config, sim->now);
 	n->last_state[i] = MEMBER_ALIVE;
 }
 
