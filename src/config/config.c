@@ -175,6 +175,48 @@ static bool resolve(struct assembly *assembly, struct service_draft *draft,
 	return good;
 }
 
+/* One index more at the end of a list. */
+static bool append(struct assembly *assembly, const char *file, const char *key, uint16_t index,
+		   uint16_t **list, size_t *count)
+{
+	const struct place place = {assembly->loader->report, file, 0, key};
+	uint16_t *longer;
+	if (!indices(assembly, &place, &longer, *count + 1))
+		return false;
+	if (*count > 0)
+		memcpy(longer, *list, *count * sizeof(*longer));
+	longer[(*count)++] = index;
+	*list = longer;
+	return true;
+}
+
+/* Who is excluded excludes. A pool stands for its members. */
+static bool conflict_both_ways(struct assembly *assembly, uint16_t index)
+{
+	struct service_def *def = &assembly->draft[index]->def;
+	/* The list grows while it is walked. */
+	for (size_t i = 0; i < def->conflicts_count; i++) {
+		struct service_def *other = &assembly->draft[def->conflicts[i]]->def;
+		if (def->conflicts[i] == index) {
+			config_report_add(assembly->loader->report, def->file,
+					  assembly->draft[index]->conflicts.line,
+					  "conflicts: found the service itself");
+			return false;
+		}
+		for (size_t k = 0; other->kind == SERVICE_POOL && k < other->wants_count; k++) {
+			if (!contains(def->conflicts, def->conflicts_count, other->wants[k]) &&
+			    !append(assembly, def->file, "conflicts", other->wants[k],
+				    &def->conflicts, &def->conflicts_count))
+				return false;
+		}
+		if (!contains(other->conflicts, other->conflicts_count, index) &&
+		    !append(assembly, other->file, "conflicts", index, &other->conflicts,
+			    &other->conflicts_count))
+			return false;
+	}
+	return true;
+}
+
 /* `first = yes`: everybody else is ordered after it, but for what it needs itself. */
 static bool put_first(struct assembly *assembly, uint16_t first)
 {
@@ -186,16 +228,40 @@ static bool put_first(struct assembly *assembly, uint16_t first)
 		    contains(head->after, head->after_count, (uint16_t)i) ||
 		    contains(def->after, def->after_count, first))
 			continue;
-		const struct place place = {assembly->loader->report, def->file, 0, "first"};
-		uint16_t *longer;
-		if (!indices(assembly, &place, &longer, def->after_count + 1))
+		if (!append(assembly, def->file, "first", first, &def->after, &def->after_count))
 			return false;
-		if (def->after_count > 0)
-			memcpy(longer, def->after, def->after_count * sizeof(*longer));
-		longer[def->after_count++] = first;
-		def->after = longer;
 	}
 	return true;
+}
+
+static bool mark(bool *marked, const uint16_t *list, size_t count)
+{
+	bool new = false;
+	for (size_t i = 0; i < count; i++) {
+		new |= !marked[list[i]];
+		marked[list[i]] = true;
+	}
+	return new;
+}
+
+/* What neither the profile's services nor anything that they need names is not started unasked. */
+static void mark_on_request(struct assembly *assembly, size_t asked)
+{
+	bool needed[SERVICES_MAX] = {false}, grew = true;
+	for (size_t i = 0; i < asked; i++)
+		needed[i] = true;
+	while (grew) {
+		grew = false;
+		for (size_t i = 0; i < assembly->count; i++) {
+			const struct service_def *def = &assembly->draft[i]->def;
+			if (!needed[i])
+				continue;
+			grew |= mark(needed, def->requires, def->requires_count);
+			grew |= mark(needed, def->wants, def->wants_count);
+		}
+	}
+	for (size_t i = 0; i < assembly->count; i++)
+		assembly->draft[i]->def.on_request = !needed[i];
 }
 
 /* Everything that the profile names, and what that needs, to the end. */
@@ -207,6 +273,9 @@ static bool assemble(struct assembly *assembly, const struct profile *profile)
 	bool good = true;
 	for (size_t i = 0; i < profile->services.count; i++)
 		good &= need_service(assembly, &place, profile->services.word[i]) >= 0;
+	size_t asked = assembly->count; /* a pool's members included */
+	for (size_t i = 0; i < profile->on_request.count; i++)
+		good &= need_service(assembly, &place, profile->on_request.word[i]) >= 0;
 	/* The list grows while it is walked. */
 	for (size_t i = 0; i < assembly->count; i++) {
 		struct service_draft *draft = assembly->draft[i];
@@ -222,7 +291,13 @@ static bool assemble(struct assembly *assembly, const struct profile *profile)
 		struct service_def *def = &draft->def;
 		good &= resolve(assembly, draft, &draft->after, "after", false, &def->after,
 				&def->after_count);
+		good &= resolve(assembly, draft, &draft->conflicts, "conflicts", false,
+				&def->conflicts, &def->conflicts_count);
 	}
+	if (good)
+		mark_on_request(assembly, asked);
+	for (size_t i = 0; good && i < assembly->count; i++)
+		good = conflict_both_ways(assembly, (uint16_t)i);
 	for (size_t i = 0; good && i < assembly->count; i++)
 		good = !assembly->draft[i]->def.first || put_first(assembly, (uint16_t)i);
 	return good;
@@ -256,6 +331,7 @@ static bool finish(struct config *config, struct assembly *assembly)
 		renumber(def->requires, def->requires_count, place_of);
 		renumber(def->wants, def->wants_count, place_of);
 		renumber(def->after, def->after_count, place_of);
+		renumber(def->conflicts, def->conflicts_count, place_of);
 		if (def->pool >= 0)
 			def->pool = place_of[def->pool];
 	}

@@ -27,6 +27,9 @@ struct config_source {
 	 */
 	bool (*worker_known)(const char *name);
 	bool (*filter_good)(const struct words *words, char *error, size_t error_bytes);
+	/* Services that form a cycle are loaded, but `refused`, in place of an error: a machine
+	 * that boots does the rest. */
+	bool refuse_cycles;
 };
 
 struct sysctl_def {

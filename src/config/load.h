@@ -46,7 +46,7 @@ struct dependency_names {
 
 struct service_draft {
 	struct service_def def;
-	struct dependency_names requires, wants, after;
+	struct dependency_names requires, wants, after, conflicts;
 	int64_t instances; /* 0: none given */
 	bool failed;	   /* reported */
 };
@@ -78,7 +78,7 @@ bool service_name_good(const char *name);
 
 struct profile {
 	const char *role; /* NULL: any */
-	struct words boot_modules, services;
+	struct words boot_modules, services, on_request;
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
 	const char *file;

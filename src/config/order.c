@@ -37,6 +37,28 @@ static int line_of(const struct service_draft *from, uint16_t to)
 	return 0;
 }
 
+static void drop(uint16_t *list, size_t *count, uint16_t index)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < *count; i++) {
+		if (list[i] != index)
+			list[kept++] = list[i];
+	}
+	*count = kept;
+}
+
+/* None of the cycle is ever started; without its last edge the rest can be put in order. */
+static void refuse_cycle(struct walk *walk, size_t start, uint16_t again, const char *path)
+{
+	const char *text = arena_printf(walk->loader->arena, "part of the cycle %s", path);
+	struct service_def *last = &walk->draft[walk->path[walk->depth - 1]]->def;
+	for (size_t i = start; i < walk->depth; i++)
+		walk->draft[walk->path[i]]->def.refused = text ? text : "part of a cycle";
+	drop(last->requires, &last->requires_count, again);
+	drop(last->wants, &last->wants_count, again);
+	drop(last->after, &last->after_count, again);
+}
+
 static void report_cycle(struct walk *walk, uint16_t again)
 {
 	char path[256];
@@ -62,6 +84,10 @@ static void report_cycle(struct walk *walk, uint16_t again)
 		}
 	}
 	path[used] = 0;
+	if (walk->loader->source->refuse_cycles) {
+		refuse_cycle(walk, start, again, path);
+		return;
+	}
 	const struct service_draft *last = walk->draft[walk->path[walk->depth - 1]];
 	config_report_add(walk->loader->report, last->def.file, line_of(last, again),
 			  "found the cycle %s, expected services that can start one after another",
@@ -80,11 +106,12 @@ static void visit(struct walk *walk, uint16_t index)
 	const struct service_def *def = &walk->draft[index]->def;
 	walk->mark[index] = OPEN;
 	walk->path[walk->depth++] = index;
-	for (size_t i = 0; i < def->requires_count; i++)
+	/* From the end: one that turns out to close a cycle may be dropped on the way. */
+	for (size_t i = def->requires_count; i-- > 0;)
 		visit(walk, def->requires[i]);
-	for (size_t i = 0; i < def->wants_count; i++)
+	for (size_t i = def->wants_count; i-- > 0;)
 		visit(walk, def->wants[i]);
-	for (size_t i = 0; i < def->after_count; i++)
+	for (size_t i = def->after_count; i-- > 0;)
 		visit(walk, def->after[i]);
 	walk->depth--;
 	walk->mark[index] = DONE;

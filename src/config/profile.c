@@ -8,7 +8,7 @@ struct profile_reader {
 	struct profile *profile;
 	const struct expand_scope *scope;
 	bool role_seen, description_seen;
-	size_t modules_capacity, services_capacity, sysctl_capacity;
+	size_t modules_capacity, services_capacity, request_capacity, sysctl_capacity;
 };
 
 static bool add_words(struct profile_reader *reader, const struct place *place,
@@ -37,7 +37,7 @@ static bool add_modules(struct profile_reader *reader, const struct place *place
 }
 
 static bool add_services(struct profile_reader *reader, const struct place *place,
-			 const struct words *words)
+			 const struct words *words, struct words *to, size_t *capacity)
 {
 	for (size_t i = 0; i < words->count; i++) {
 		if (!service_name_good(words->word[i]))
@@ -45,8 +45,7 @@ static bool add_services(struct profile_reader *reader, const struct place *plac
 					      "the name of a service: NAME or NAME@INSTANCE");
 	}
 	reader->profile->services_line = place->line;
-	return add_words(reader, place, words, &reader->profile->services,
-			 &reader->services_capacity);
+	return add_words(reader, place, words, to, capacity);
 }
 
 /* NAME=VALUE, NAME as sysctl(8) writes it: parts with dots, or with slashes where a part has a dot.
@@ -102,7 +101,8 @@ static bool set_role(struct profile_reader *reader, const struct place *place,
 	return true;
 }
 
-static const char *const keys[] = {"description", "role", "boot-modules", "sysctl", "services"};
+static const char *const keys[] = {"description", "role",     "boot-modules",
+				   "sysctl",	  "services", "on-request"};
 
 static const char *key_name(size_t index, const void *context)
 {
@@ -117,11 +117,12 @@ static bool set_key(struct profile_reader *reader, const struct place *place, co
 	struct words raw, words;
 	bool modules = strcmp(place->key, "boot-modules") == 0,
 	     sysctl = strcmp(place->key, "sysctl") == 0,
-	     services = strcmp(place->key, "services") == 0;
+	     services = strcmp(place->key, "services") == 0,
+	     on_request = strcmp(place->key, "on-request") == 0;
 
 	if (strcmp(place->key, "description") == 0)
 		return once(place, &reader->description_seen);
-	if (boot_only && (sysctl || services))
+	if (boot_only && (sysctl || services || on_request))
 		return true;
 	if (!words_split(loader->arena, place, value, &raw))
 		return false;
@@ -130,11 +131,15 @@ static bool set_key(struct profile_reader *reader, const struct place *place, co
 		return add_modules(reader, place, &raw);
 	if (strcmp(place->key, "role") == 0)
 		return set_role(reader, place, &raw);
-	if ((sysctl || services) &&
+	if ((sysctl || services || on_request) &&
 	    !expand_words(loader->arena, loader->scratch, place, reader->scope, &raw, &words))
 		return false;
 	if (services)
-		return add_services(reader, place, &words);
+		return add_services(reader, place, &words, &reader->profile->services,
+				    &reader->services_capacity);
+	if (on_request)
+		return add_services(reader, place, &words, &reader->profile->on_request,
+				    &reader->request_capacity);
 	for (size_t i = 0; sysctl && i < words.count; i++) {
 		if (!add_sysctl(reader, place, words.word[i]))
 			return false;

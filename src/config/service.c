@@ -38,6 +38,9 @@ static void set_defaults(struct service_def *def)
 	def->restart_delay_ms = 100;
 	def->restart_delay_max_ms = 30 * 1000;
 	def->healthy_after_ms = 10 * 1000;
+	def->check_interval_ms = 10 * 1000;
+	def->check_timeout_ms = 5 * 1000;
+	def->check_retries = 3;
 	def->umask = 022;
 	def->no_new_privileges = true;
 }
@@ -56,10 +59,11 @@ static bool given(const struct service_reader *reader, const char *key)
 /* A group runs nothing: only what says what it is and what it stands for has a meaning. */
 static void check_group(const struct service_reader *reader)
 {
-	static const char *const run[] = {"start",    "stop",	"reload",	"ready",
-					  "restart",  "listen", "listen-from",	"channel",
-					  "template", "user",	"capabilities", "seccomp",
-					  "instances"};
+	static const char *const run[] = {"start",	   "stop",	"reload",   "reload-signal",
+					  "ready",	   "restart",	"listen",   "listen-from",
+					  "channel",	   "template",	"user",	    "capabilities",
+					  "seccomp",	   "instances", "check",    "watchdog",
+					  "restart-limit", "on-limit",	"on-demand"};
 	for (size_t i = 0; i < sizeof(run) / sizeof(run[0]); i++) {
 		if (given(reader, run[i]))
 			wrong(reader, run[i], "found in a group, which runs nothing");
@@ -75,16 +79,20 @@ static void check_commands(const struct service_reader *reader)
 				  "found no key \"start\", expected one");
 	if (daemon && given(reader, "stop"))
 		wrong(reader, "stop", "found in a daemon, which is stopped by stop-signal");
-	if (!daemon && given(reader, "reload"))
-		wrong(reader, "reload", "found in a oneshot, expected it in a daemon only");
-	if (!daemon && given(reader, "instances"))
-		wrong(reader, "instances", "found in a oneshot, expected it in a daemon only");
+	static const char *const daemons[] = {"reload",	  "reload-signal", "instances", "check",
+					      "watchdog", "on-demand",	   "idle-stop"};
+	for (size_t i = 0; !daemon && i < sizeof(daemons) / sizeof(daemons[0]); i++) {
+		if (given(reader, daemons[i]))
+			wrong(reader, daemons[i],
+			      "found in a oneshot, expected it in a daemon only");
+	}
 	if (daemon && def->ready == READY_EXIT && given(reader, "ready"))
-		wrong(reader, "ready", "found exit in a daemon, expected now, notify, tcp or unix");
-	if (daemon && def->ready == READY_NOTIFY && def->root)
 		wrong(reader, "ready",
-		      "found notify, expected now, tcp or unix: in a root of its own the service "
-		      "cannot reach $NOTIFY_SOCKET");
+		      "found exit in a daemon, expected another way to become ready");
+	if (daemon && (def->ready == READY_NOTIFY || def->watchdog_ms) && def->root)
+		wrong(reader, def->watchdog_ms ? "watchdog" : "ready",
+		      "found together with root: in a root of its own the service cannot reach "
+		      "$NOTIFY_SOCKET");
 	if (!daemon && def->ready != READY_EXIT)
 		wrong(reader, "ready",
 		      "found in a oneshot, which is ready when its start command has ended well");
@@ -92,6 +100,33 @@ static void check_commands(const struct service_reader *reader)
 		wrong(reader, "restart", "found always in a oneshot, expected on-failure or never");
 	if (!daemon && given(reader, "success-exit") && def->success_exit_count == 0)
 		wrong(reader, "success-exit", "found nothing");
+}
+
+/* Keys that mean something only together with another one. */
+static void check_pairs(const struct service_reader *reader)
+{
+	static const struct {
+		const char *key, *needs;
+	} pairs[] = {{"on-limit", "restart-limit"},   {"check-interval", "check"},
+		     {"check-timeout", "check"},      {"check-retries", "check"},
+		     {"check-start-period", "check"}, {"on-demand", "listen"},
+		     {"idle-stop", "on-demand"}};
+	const struct service_def *def = &reader->draft->def;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+		if (!given(reader, pairs[i].key) || given(reader, pairs[i].needs))
+			continue;
+		config_report_add(reader->loader->report, reader->file->shown,
+				  service_key_line(reader, pairs[i].key),
+				  "%s: found without %s, expected both", pairs[i].key,
+				  pairs[i].needs);
+	}
+	if (given(reader, "reload") && given(reader, "reload-signal"))
+		wrong(reader, "reload-signal", "found together with reload, expected one of them");
+	if (def->limit_restarts && def->restart == RESTART_NEVER)
+		wrong(reader, "restart-limit", "found with restart = never");
+	if (def->ready == READY_FD &&
+	    def->ready_fd < 3 + (def->channel ? 1 : 0) + (int)def->listen_count)
+		wrong(reader, "ready", "found the number of a descriptor that is passed to it");
 }
 
 /* What other modules know better: the names of workers and of system calls. */
@@ -102,7 +137,9 @@ static void check_names(const struct service_reader *reader)
 	const struct {
 		const char *key;
 		const struct command *command;
-	} commands[] = {{"start", &def->start}, {"stop", &def->stop}, {"reload", &def->reload}};
+	} commands[] = {{"start", &def->start},	  {"stop", &def->stop},
+			{"reload", &def->reload}, {"ready", &def->ready_probe},
+			{"check", &def->check},	  {"on-limit", &def->limit_command}};
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		const struct command *command = commands[i].command;
 		if (!command->builtin || !source->worker_known ||
@@ -180,8 +217,10 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 	if (!lines_init(&lines, loader->scratch, loader->report, file->shown, file->text,
 			file->size))
 		return;
+	crypto_generichash_init(&reader.digest, NULL, 0, DIGEST_BYTES);
 	while (lines_next(&lines, &line))
 		service_key_set(&reader, &line);
+	crypto_generichash_final(&reader.digest, def->digest, DIGEST_BYTES);
 
 	if (!given(&reader, "ready"))
 		def->ready = def->kind == SERVICE_ONESHOT ? READY_EXIT : READY_NOW;
@@ -191,6 +230,7 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 		check_group(&reader);
 	} else {
 		check_commands(&reader);
+		check_pairs(&reader);
 		check_listen(&reader);
 		check_sandbox(&reader);
 		check_names(&reader);

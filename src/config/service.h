@@ -17,6 +17,7 @@
 /* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL. */
 #define LISTEN_FROM_MAX	   64 /* CLUSTER_NODES_MAX */
 #define SERVICE_NAME_BYTES 64
+#define DIGEST_BYTES	   16
 
 /* NULL-terminated vector of strings, as execve(2) wants it. Empty: word may be NULL. */
 struct words {
@@ -31,8 +32,16 @@ enum service_kind {
 	SERVICE_POOL,	 /* `instances = N`: wants NAME:1 … NAME:N, ready while any of them is */
 };
 
-enum ready_mode { READY_NOW, READY_EXIT, READY_NOTIFY, READY_TCP, READY_UNIX };
+enum ready_mode {
+	READY_NOW,	/* as soon as it is executing */
+	READY_EXIT,	/* when its command has ended well */
+	READY_NOTIFY,	/* READY=1 of sd_notify(3) */
+	READY_FD,	/* a newline on descriptor ready_fd */
+	READY_PID_FILE, /* the process that ready_path names is its main process */
+	READY_PROBE,	/* when the command ready_probe has ended well */
+};
 enum restart_mode { RESTART_ALWAYS, RESTART_ON_FAILURE, RESTART_NEVER };
+enum limit_action { LIMIT_GIVE_UP, LIMIT_COMMAND, LIMIT_REBOOT };
 enum condition_kind { CONDITION_LEASE, CONDITION_PATH };
 
 struct command {
@@ -81,27 +90,49 @@ struct service_def {
 	const char *description;
 	enum service_kind kind;
 	struct command start, stop, reload;
+	int reload_signal;	      /* 0: none */
+	const char *refused;	      /* NULL, or why it is never started: it is part of a cycle */
+	bool on_request;	      /* not before an operator asks */
+	uint8_t digest[DIGEST_BYTES]; /* of all that cannot change under a running process */
 
 	/*
-	 * Indices into config.service[], all below this service's own. wants: started too, waited
-	 * for until ready or failed; after: order only. A pool wants its members, and nothing
-	 * else: what its file requires, its members require.
+	 * Indices into config.service[], those of the first three all below this service's own.
+	 * wants: started too, waited for until ready or failed; after: order only. A pool wants its
+	 * members, and nothing else: what its file requires, its members require. conflicts: both
+	 * ways.
 	 */
-	uint16_t *requires, *wants, *after;
-	size_t requires_count, wants_count, after_count;
-	int pool; /* index of the pool this is a member of, or -1 */
+	uint16_t *requires, *wants, *after, *conflicts;
+	size_t requires_count, wants_count, after_count, conflicts_count;
+	bool lost_keep; /* what it requires may crash and come back without it */
+	int pool;	/* index of the pool this is a member of, or -1 */
 	struct condition *condition;
 	size_t condition_count;
 
 	enum ready_mode ready;
-	struct listen_def ready_target;		    /* READY_TCP, READY_UNIX */
+	int ready_fd;
+	const char *ready_path;
+	struct listen_def ready_target; /* READY_PROBE of tcp and unix */
+	struct command ready_probe;
+	const char *ready_text; /* "tcp 127.0.0.1:80", as the file says it; for messages */
 	uint32_t start_timeout_ms, stop_timeout_ms; /* 0: none */
 	int stop_signal;
 	enum restart_mode restart;
 	uint32_t restart_delay_ms, restart_delay_max_ms; /* exponential backoff between the two */
 	uint32_t healthy_after_ms;			 /* up that long: backoff starts anew */
-	uint8_t success_exit[16];			 /* codes besides 0 that are no failure */
+	uint32_t limit_restarts, limit_window_ms;	 /* 0: no limit */
+	enum limit_action on_limit;
+	struct command limit_command; /* LIMIT_COMMAND */
+	uint8_t success_exit[16];     /* codes besides 0 that are no failure */
 	size_t success_exit_count;
+
+	struct command check; /* none: count 0 */
+	const char *check_text;
+	uint32_t check_interval_ms, check_timeout_ms, check_start_period_ms;
+	uint32_t check_retries; /* failures in a row that make it unhealthy */
+	uint32_t watchdog_ms;	/* WATCHDOG=1 of sd_notify(3) at least so often; 0: none */
+
+	bool on_demand;	       /* started by its first client */
+	uint32_t idle_stop_ms; /* on demand: unused that long, it is stopped; 0: never */
 
 	bool first;   /* all others are ordered after it; already part of their `after` */
 	bool channel; /* SOCK_SEQPACKET to the supervising process as fd 3 */

@@ -12,10 +12,15 @@ enum shape {
 	BARE, /* words that hold no variables: a percent sign is one */
 };
 
+enum key_flag {
+	REPEATS = 1 << 0, /* may stand in a file more than once */
+	LIVE = 1 << 1, /* for the supervising process alone: can change under a running service */
+};
+
 struct key {
 	const char *name;
 	enum shape shape;
-	bool repeats;
+	unsigned flags; /* enum key_flag */
 	/* `field`: what `offset` points at in the draft. */
 	key_setter *set;
 	size_t offset;
@@ -116,47 +121,6 @@ static bool set_kind(struct service_reader *reader, const struct place *place,
 	return place_expected(place, words->word[0], "daemon, oneshot or group");
 }
 
-static bool set_restart(struct service_reader *reader, const struct place *place,
-			const struct words *words, void *field)
-{
-	static const struct {
-		const char *name;
-		enum restart_mode mode;
-	} modes[] = {{"always", RESTART_ALWAYS},
-		     {"on-failure", RESTART_ON_FAILURE},
-		     {"never", RESTART_NEVER}};
-	(void)reader;
-	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-		if (strcmp(modes[i].name, words->word[0]) == 0) {
-			*(enum restart_mode *)field = modes[i].mode;
-			return true;
-		}
-	}
-	return place_expected(place, words->word[0], "always, on-failure or never");
-}
-
-static bool set_command(struct service_reader *reader, const struct place *place,
-			const struct words *words, void *field)
-{
-	(void)reader;
-	struct command *command = field;
-	char *program = words->word[0];
-	struct command read = {.argv = *words, .builtin = program[0] == '@'};
-	if (read.builtin) {
-		size_t length = strspn(program + 1, "abcdefghijklmnopqrstuvwxyz0123456789-");
-		if (length == 0 || program[1 + length])
-			return place_expected(place, program,
-					      "@ and the name of a built-in worker");
-		read.argv.word[0] = program + 1;
-	} else if (program[0] != '/') {
-		return place_expected(place, program, "the program's absolute path, or @WORKER");
-	} else if (!value_path(place, program)) {
-		return false;
-	}
-	*command = read;
-	return true;
-}
-
 static bool set_dependencies(struct service_reader *reader, const struct place *place,
 			     const struct words *words, void *field)
 {
@@ -246,52 +210,11 @@ static bool set_listen_from(struct service_reader *reader, const struct place *p
 	return true;
 }
 
-static bool set_ready(struct service_reader *reader, const struct place *place,
-		      const struct words *words, void *field)
-{
-	(void)field;
-	struct service_def *def = &reader->draft->def;
-	const char *mode = words->word[0];
-	bool target = words->count == 2;
-	if (words->count == 1 && strcmp(mode, "now") == 0)
-		def->ready = READY_NOW;
-	else if (words->count == 1 && strcmp(mode, "exit") == 0)
-		def->ready = READY_EXIT;
-	else if (words->count == 1 && strcmp(mode, "notify") == 0)
-		def->ready = READY_NOTIFY;
-	else if (target && strcmp(mode, "tcp") == 0)
-		def->ready = READY_TCP;
-	else if (target && strcmp(mode, "unix") == 0)
-		def->ready = READY_UNIX;
-	else
-		return place_expected(place, mode,
-				      "now, exit, notify, tcp ADDRESS:PORT or unix PATH");
-	return !target ||
-	       value_socket(reader->loader->arena, place, mode, words->word[1], &def->ready_target);
-}
-
 static bool set_signal(struct service_reader *reader, const struct place *place,
 		       const struct words *words, void *field)
 {
 	(void)reader;
 	return value_signal(place, words->word[0], field);
-}
-
-static bool set_success_exit(struct service_reader *reader, const struct place *place,
-			     const struct words *words, void *field)
-{
-	(void)field;
-	struct service_def *def = &reader->draft->def;
-	if (words->count > sizeof(def->success_exit))
-		return place_wrong(place, "found %zu exit codes, expected at most %zu",
-				   words->count, sizeof(def->success_exit));
-	for (size_t i = 0; i < words->count; i++) {
-		int64_t code;
-		if (!value_number(place, words->word[i], 1, 255, &code))
-			return false;
-		def->success_exit[def->success_exit_count++] = (uint8_t)code;
-	}
-	return true;
 }
 
 static bool set_template(struct service_reader *reader, const struct place *place,
@@ -310,6 +233,7 @@ static bool set_template(struct service_reader *reader, const struct place *plac
 					&reader->scope, &template.size);
 	if (!template.text)
 		return false;
+	crypto_generichash_update(&reader->digest, (const uint8_t *)template.text, template.size);
 	struct template_def *grown = grow(reader, place, def->template, def->template_count,
 					  &reader->template_capacity, sizeof(*grown));
 	if (!grown)
@@ -517,56 +441,69 @@ static bool set_instances(struct service_reader *reader, const struct place *pla
 #define DRAFT(field) offsetof(struct service_draft, field)
 
 static const struct key keys[] = {
-	{"description", TEXT, false, set_text, DEF(description)},
-	{"kind", ONE, false, set_kind, DEF(kind)},
-	{"start", SOME, false, set_command, DEF(start)},
-	{"stop", SOME, false, set_command, DEF(stop)},
-	{"reload", SOME, false, set_command, DEF(reload)},
-	{"requires", LIST, false, set_dependencies, DRAFT(requires)},
-	{"wants", LIST, false, set_dependencies, DRAFT(wants)},
-	{"after", LIST, false, set_dependencies, DRAFT(after)},
-	{"when", LIST, true, set_when, 0},
-	{"listen", LIST, true, set_listen, 0},
-	{"listen-from", LIST, false, set_listen_from, 0},
-	{"ready", SOME, false, set_ready, 0},
-	{"start-timeout", ONE, false, set_duration, DEF(start_timeout_ms)},
-	{"stop-timeout", ONE, false, set_duration, DEF(stop_timeout_ms)},
-	{"stop-signal", ONE, false, set_signal, DEF(stop_signal)},
-	{"restart", ONE, false, set_restart, DEF(restart)},
-	{"restart-delay", ONE, false, set_delay, DEF(restart_delay_ms)},
-	{"restart-delay-max", ONE, false, set_delay, DEF(restart_delay_max_ms)},
-	{"healthy-after", ONE, false, set_delay, DEF(healthy_after_ms)},
-	{"success-exit", LIST, false, set_success_exit, 0},
-	{"first", ONE, false, set_bool, DEF(first)},
-	{"channel", ONE, false, set_bool, DEF(channel)},
-	{"template", LIST, true, set_template, 0},
-	{"user", ONE, false, set_user, 0},
-	{"group", ONE, false, set_group, DEF(gid)},
-	{"groups", LIST, false, set_groups, 0},
-	{"umask", ONE, false, set_octal, DEF(umask)},
-	{"nice", ONE, false, set_nice, DEF(nice)},
-	{"oom-score", ONE, false, set_oom_score, DEF(oom_score_adj)},
-	{"limit-*", SOME, true, set_limit, 0},
-	{"directory", ONE, false, set_path, DEF(directory)},
-	{"environment", LIST, true, set_environment, DEF(environment)},
-	{"runtime-directory", LIST, false, set_runtime_directory, DEF(runtime_directories)},
-	{"capabilities", LIST, false, set_capabilities, 0},
-	{"seccomp", LIST, false, set_seccomp, DEF(seccomp)},
-	{"no-new-privileges", ONE, false, set_bool, DEF(no_new_privileges)},
-	{"private-tmp", ONE, false, set_bool, DEF(private_tmp)},
-	{"private-network", ONE, false, set_bool, DEF(private_network)},
-	{"root", ONE, false, set_root, DEF(root)},
-	{"hidden", LIST, false, set_paths, DEF(hidden)},
-	{"memory-max", ONE, false, set_size, DEF(memory_max_bytes)},
-	{"pids-max", ONE, false, set_pids, DEF(pids_max)},
-	{"scheduling", SOME, false, key_scheduling, DEF(share)},
-	{"cpu-affinity", SOME, false, key_cpu_affinity, DEF(share.cpu_affinity)},
-	{"io-class", SOME, false, key_io_class, DEF(share.io_priority)},
-	{"memory-high", ONE, false, set_size, DEF(share.memory_high_bytes)},
-	{"cpu-weight", ONE, false, key_weight, DEF(share.cpu_weight)},
-	{"cpu-max", BARE, false, key_cpu_max, DEF(share)},
-	{"io-weight", ONE, false, key_weight, DEF(share.io_weight)},
-	{"instances", ONE, false, set_instances, DRAFT(instances)},
+	{"description", TEXT, LIVE, set_text, DEF(description)},
+	{"kind", ONE, 0, set_kind, DEF(kind)},
+	{"start", SOME, 0, key_command, DEF(start)},
+	{"stop", SOME, 0, key_command, DEF(stop)},
+	{"reload", SOME, LIVE, key_command, DEF(reload)},
+	{"reload-signal", ONE, LIVE, set_signal, DEF(reload_signal)},
+	{"requires", LIST, LIVE, set_dependencies, DRAFT(requires)},
+	{"wants", LIST, LIVE, set_dependencies, DRAFT(wants)},
+	{"after", LIST, LIVE, set_dependencies, DRAFT(after)},
+	{"conflicts", LIST, LIVE, set_dependencies, DRAFT(conflicts)},
+	{"when-lost", ONE, LIVE, key_when_lost, DEF(lost_keep)},
+	{"when", LIST, REPEATS | LIVE, set_when, 0},
+	{"listen", LIST, REPEATS, set_listen, 0},
+	{"listen-from", LIST, 0, set_listen_from, 0},
+	{"ready", SOME, 0, key_ready, 0},
+	{"start-timeout", ONE, LIVE, set_duration, DEF(start_timeout_ms)},
+	{"stop-timeout", ONE, LIVE, set_duration, DEF(stop_timeout_ms)},
+	{"stop-signal", ONE, LIVE, set_signal, DEF(stop_signal)},
+	{"restart", ONE, LIVE, key_restart, DEF(restart)},
+	{"restart-delay", ONE, LIVE, set_delay, DEF(restart_delay_ms)},
+	{"restart-delay-max", ONE, LIVE, set_delay, DEF(restart_delay_max_ms)},
+	{"healthy-after", ONE, LIVE, set_delay, DEF(healthy_after_ms)},
+	{"success-exit", LIST, LIVE, key_success_exit, 0},
+	{"restart-limit", SOME, LIVE, key_restart_limit, 0},
+	{"on-limit", SOME, LIVE, key_on_limit, 0},
+	{"check", SOME, LIVE, key_check, 0},
+	{"check-interval", ONE, LIVE, set_delay, DEF(check_interval_ms)},
+	{"check-timeout", ONE, LIVE, set_delay, DEF(check_timeout_ms)},
+	{"check-retries", ONE, LIVE, key_check_retries, DEF(check_retries)},
+	{"check-start-period", ONE, LIVE, set_duration, DEF(check_start_period_ms)},
+	{"watchdog", ONE, 0, set_delay, DEF(watchdog_ms)},
+	{"on-demand", ONE, 0, set_bool, DEF(on_demand)},
+	{"idle-stop", ONE, LIVE, set_delay, DEF(idle_stop_ms)},
+	{"first", ONE, LIVE, set_bool, DEF(first)},
+	{"channel", ONE, 0, set_bool, DEF(channel)},
+	{"template", LIST, REPEATS, set_template, 0},
+	{"user", ONE, 0, set_user, 0},
+	{"group", ONE, 0, set_group, DEF(gid)},
+	{"groups", LIST, 0, set_groups, 0},
+	{"umask", ONE, 0, set_octal, DEF(umask)},
+	{"nice", ONE, 0, set_nice, DEF(nice)},
+	{"oom-score", ONE, 0, set_oom_score, DEF(oom_score_adj)},
+	{"limit-*", SOME, REPEATS, set_limit, 0},
+	{"directory", ONE, 0, set_path, DEF(directory)},
+	{"environment", LIST, REPEATS, set_environment, DEF(environment)},
+	{"runtime-directory", LIST, 0, set_runtime_directory, DEF(runtime_directories)},
+	{"capabilities", LIST, 0, set_capabilities, 0},
+	{"seccomp", LIST, 0, set_seccomp, DEF(seccomp)},
+	{"no-new-privileges", ONE, 0, set_bool, DEF(no_new_privileges)},
+	{"private-tmp", ONE, 0, set_bool, DEF(private_tmp)},
+	{"private-network", ONE, 0, set_bool, DEF(private_network)},
+	{"root", ONE, 0, set_root, DEF(root)},
+	{"hidden", LIST, 0, set_paths, DEF(hidden)},
+	{"memory-max", ONE, 0, set_size, DEF(memory_max_bytes)},
+	{"pids-max", ONE, 0, set_pids, DEF(pids_max)},
+	{"scheduling", SOME, 0, key_scheduling, DEF(share)},
+	{"cpu-affinity", SOME, 0, key_cpu_affinity, DEF(share.cpu_affinity)},
+	{"io-class", SOME, 0, key_io_class, DEF(share.io_priority)},
+	{"memory-high", ONE, 0, set_size, DEF(share.memory_high_bytes)},
+	{"cpu-weight", ONE, 0, key_weight, DEF(share.cpu_weight)},
+	{"cpu-max", BARE, 0, key_cpu_max, DEF(share)},
+	{"io-weight", ONE, 0, key_weight, DEF(share.io_weight)},
+	{"instances", ONE, LIVE, set_instances, DRAFT(instances)},
 };
 
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -586,6 +523,19 @@ static const char *key_name(size_t index, const void *context)
 	return index < KEY_COUNT ? keys[index].name : NULL;
 }
 
+/* What cannot change under a running process, word by word. */
+static void digest(struct service_reader *reader, const struct key *key, const char *name,
+		   const struct words *words)
+{
+	if ((key->flags & LIVE))
+		return;
+	crypto_generichash_update(&reader->digest, (const uint8_t *)name, strlen(name) + 1);
+	for (size_t i = 0; i < words->count; i++)
+		crypto_generichash_update(&reader->digest, (const uint8_t *)words->word[i],
+					  strlen(words->word[i]) + 1);
+	crypto_generichash_update(&reader->digest, (const uint8_t *)"", 1);
+}
+
 static bool set_key(struct service_reader *reader, const struct key *key, const struct place *place,
 		    const char *value)
 {
@@ -598,11 +548,16 @@ static bool set_key(struct service_reader *reader, const struct key *key, const 
 						&reader->scope, value);
 		char *one[] = {text, NULL};
 		words = (struct words){one, 1};
+		if (text)
+			digest(reader, key, place->key, &words);
 		return text && key->set(reader, place, &words, field);
 	}
-	if (key->shape == BARE)
-		return words_split(loader->arena, place, value, &words) &&
-		       key->set(reader, place, &words, field);
+	if (key->shape == BARE) {
+		if (!words_split(loader->arena, place, value, &words))
+			return false;
+		digest(reader, key, place->key, &words);
+		return key->set(reader, place, &words, field);
+	}
 	if (!words_split(loader->scratch, place, value, &raw) ||
 	    !expand_words(loader->arena, loader->scratch, place, &reader->scope, &raw, &words))
 		return false;
@@ -610,6 +565,7 @@ static bool set_key(struct service_reader *reader, const struct key *key, const 
 		return place_wrong(place, "found %zu words, expected one", words.count);
 	if (key->shape == SOME && words.count == 0)
 		return place_expected(place, value, "something that is not empty once expanded");
+	digest(reader, key, place->key, &words);
 	return key->set(reader, place, &words, field);
 }
 
@@ -622,7 +578,7 @@ bool service_key_set(struct service_reader *reader, const struct line *line)
 	for (size_t i = 0; i < KEY_COUNT; i++) {
 		if (!key_matches(&keys[i], line->key))
 			continue;
-		if (reader->line[i] && !keys[i].repeats)
+		if (reader->line[i] && !(keys[i].flags & REPEATS))
 			return place_wrong(&place, "found a second time, expected once");
 		reader->line[i] = line->number;
 		return set_key(reader, &keys[i], &place, line->value);

@@ -41,7 +41,7 @@ static int operate(int argc, char **argv, enum control_verb verb, const char *al
 
 int cmd_start(int argc, char **argv)
 {
-	return operate(argc, argv, CONTROL_START, "w", "start NAME [--no-wait]");
+	return operate(argc, argv, CONTROL_START, "fw", "start NAME [--force] [--no-wait]");
 }
 
 int cmd_stop(int argc, char **argv)

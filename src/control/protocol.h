@@ -30,7 +30,7 @@ enum control_verb {
 
 enum control_shutdown { CONTROL_POWEROFF, CONTROL_REBOOT, CONTROL_HALT };
 
-#define CONTROL_FORCE	(1u << 0) /* stop, restart: also what depends on it */
+#define CONTROL_FORCE	(1u << 0) /* also stop what depends on it, start: what excludes it */
 #define CONTROL_NO_WAIT (1u << 1) /* start, stop, restart: answer at once, not when it is done */
 
 struct control_request {

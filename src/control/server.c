@@ -123,7 +123,7 @@ static void fill_service(struct control_record *record, size_t index)
 {
 	struct supervisor *sv = server.supervisor;
 	const struct graph_service *s = &sv->service[index];
-	const struct instance *instance = &sv->instance[index];
+	const struct instance *instance = sv->instance[index];
 	struct control_service *out = &record->service;
 
 	record->type = CONTROL_SERVICE_RECORD;
@@ -276,8 +276,8 @@ static int progress(const struct client *client)
 	}
 	bool new = client->request.verb != CONTROL_RESTART ||
 		   s->life.starts != client->starts_before ||
-		   sv->instance[client->index].policy.runs_nothing;
-	if (s->life.state == LIFE_READY && new)
+		   sv->instance[client->index]->policy.runs_nothing;
+	if ((s->life.state == LIFE_READY || s->life.stands) && new)
 		return 1;
 	return is_stuck(sv, client->index) ? 2 : 0;
 }
@@ -292,7 +292,7 @@ static void answer_if_done(struct client *client)
 	if (got == 0)
 		return;
 	supervise_why(sv, client->index, why, sizeof(why));
-	snprintf(text, sizeof(text), "%s: %s%s%s", sv->instance[client->index].def->name,
+	snprintf(text, sizeof(text), "%s: %s%s%s", sv->instance[client->index]->def->name,
 		 state_word(s), why[0] ? ": " : "", why);
 	end(client, got == 1 ? 0 : 1, text);
 }
@@ -345,7 +345,7 @@ static void operate(struct client *client, const struct control_request *request
 	}
 	client->starts_before = sv->service[index].life.starts;
 	if (request->verb == CONTROL_START)
-		rc = supervise_start(sv, index, why, sizeof(why));
+		rc = supervise_start(sv, index, force, why, sizeof(why));
 	else if (request->verb == CONTROL_STOP)
 		rc = supervise_stop(sv, index, force, why, sizeof(why));
 	else
@@ -379,7 +379,7 @@ static void send_signal(struct client *client, const struct control_request *req
 			uint16_t index)
 {
 	const struct supervisor *sv = server.supervisor;
-	const char *name = sv->instance[index].def->name;
+	const char *name = sv->instance[index]->def->name;
 	char text[CONTROL_TEXT_BYTES] = "";
 	int signalled = 0;
 
@@ -391,10 +391,10 @@ static void send_signal(struct client *client, const struct control_request *req
 	for (size_t i = 0; i < sv->count; i++) {
 		if (i != index && sv->node[i].pool != (int)index)
 			continue;
-		int rc = signal_service(&sv->instance[i], request->number);
+		int rc = signal_service(sv->instance[i], request->number);
 		if (rc < 0)
 			snprintf(text, sizeof(text), "signal %d to %s: %s", (int)request->number,
-				 sv->instance[i].def->name, strerror(errno));
+				 sv->instance[i]->def->name, strerror(errno));
 		else
 			signalled += rc;
 	}
@@ -420,7 +420,7 @@ static void shut_down(struct client *client, const struct control_request *reque
 static void serve(struct client *client, const struct control_request *request)
 {
 	struct supervisor *sv = server.supervisor;
-	int index = request->name[0] ? config_find(sv->config, request->name) : -1;
+	int index = request->name[0] ? supervise_find(sv, request->name) : -1;
 	bool needs_service = request->verb != CONTROL_MEMBERS &&
 			     request->verb != CONTROL_SHUTDOWN &&
 			     !(request->verb == CONTROL_STATUS && !request->name[0]);

@@ -1,15 +1,57 @@
 #include "src/service/graph.h"
 
-static bool is_ready(const struct graph_service *s)
-{
-	return s->life.state == LIFE_READY && s->held_up;
-}
-
 static void block(struct graph_service *s, enum graph_block why, uint16_t blocker)
 {
-	s->held_up = false;
+	s->held_up = s->comes_back = false;
 	s->block = why;
 	s->blocker = blocker;
+}
+
+static bool is_ready(const struct graph_service *s)
+{
+	return life_is_up(&s->life) && s->held_up;
+}
+
+/* `i` may run on what it requires: that is ready; or `i` runs already, and what it requires only
+ * reloads, or is on its way back and `i` does not mind. */
+static bool is_carried(const struct graph_node *node, const struct graph_service *service, size_t i,
+		       uint16_t required)
+{
+	const struct graph_service *r = &service[required];
+	bool runs = life_is_active(&service[i].life);
+
+	if (runs && node[i].keeps && r->comes_back)
+		return true;
+	return is_ready(r) && (runs || r->life.state != LIFE_RELOADING);
+}
+
+/* Of two that exclude each other and may both run, the earlier one starts. */
+static bool excludes(const struct graph_service *service, size_t i, uint16_t other)
+{
+	const struct graph_service *o = &service[other];
+
+	if (life_is_active(&o->life))
+		return true;
+	if (!o->wanted || !o->conditions_hold)
+		return false;
+	return o->life.state == LIFE_BACKOFF || (o->life.state == LIFE_IDLE && other < i);
+}
+
+/* Ready while any member is. */
+static void judge_pool(const struct graph_node *node, struct graph_service *service, size_t count,
+		       size_t i)
+{
+	bool comes_back = false;
+
+	for (size_t m = 0; m < count; m++) {
+		if (node[m].pool != (int)i)
+			continue;
+		if (is_ready(&service[m]))
+			return;
+		comes_back |= service[m].comes_back;
+	}
+	block(&service[i], GRAPH_NO_MEMBER, 0);
+	service[i].comes_back = comes_back;
 }
 
 /* One service's held_up from its neighbours' present values. */
@@ -19,6 +61,7 @@ static void judge(const struct graph_node *node, struct graph_service *service, 
 	struct graph_service *s = &service[i];
 
 	s->held_up = true;
+	s->comes_back = s->life.state != LIFE_FAILED && s->life.state != LIFE_ENDED;
 	s->block = GRAPH_FREE;
 	if (!s->wanted) {
 		block(s, GRAPH_NOT_WANTED, 0);
@@ -28,19 +71,30 @@ static void judge(const struct graph_node *node, struct graph_service *service, 
 		block(s, GRAPH_CONDITION, 0);
 		return;
 	}
-	for (size_t k = 0; k < node[i].requires_count; k++) {
+	for (size_t k = node[i].requires_count; k-- > 0;) {
 		uint16_t r = node[i].requires[k];
-		if (!is_ready(&service[r])) {
-			block(s, GRAPH_REQUIREMENT, r);
+		if (is_carried(node, service, i, r))
+			continue;
+		s->held_up = false;
+		s->comes_back = s->comes_back && service[r].comes_back;
+		s->block = GRAPH_REQUIREMENT;
+		s->blocker = r;
+	}
+	if (!s->held_up)
+		return;
+	for (size_t k = 0; k < node[i].conflicts_count && !life_is_active(&s->life); k++) {
+		if (excludes(service, i, node[i].conflicts[k])) {
+			block(s, GRAPH_CONFLICT, node[i].conflicts[k]);
 			return;
 		}
 	}
-	if (node[i].is_pool) {
-		for (size_t m = 0; m < count; m++)
-			if (node[m].pool == (int)i && is_ready(&service[m]))
-				return;
-		block(s, GRAPH_NO_MEMBER, 0);
+	if (s->renew) {
+		s->held_up = false;
+		s->block = GRAPH_RENEW;
+		return;
 	}
+	if (node[i].is_pool)
+		judge_pool(node, service, count, i);
 }
 
 /*
@@ -51,13 +105,14 @@ static void judge(const struct graph_node *node, struct graph_service *service, 
 static void judge_all(const struct graph_node *node, struct graph_service *service, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		service[i].held_up = true;
+		service[i].held_up = service[i].comes_back = true;
 	for (size_t round = 0; round <= count; round++) {
 		bool changed = false;
 		for (size_t i = 0; i < count; i++) {
-			bool before = service[i].held_up;
+			bool held_up = service[i].held_up, comes_back = service[i].comes_back;
 			judge(node, service, count, i);
-			changed |= before != service[i].held_up;
+			changed |= held_up != service[i].held_up ||
+				   comes_back != service[i].comes_back;
 		}
 		if (!changed)
 			return;
@@ -71,6 +126,8 @@ static bool is_coming(const struct graph_node *node, const struct graph_service 
 {
 	const struct graph_service *s = &service[i];
 
+	if (s->life.stands)
+		return false; /* as far as others go, it is there */
 	switch (s->life.state) {
 	case LIFE_STARTING:
 		return true;
@@ -87,7 +144,7 @@ static bool is_coming(const struct graph_node *node, const struct graph_service 
 	case LIFE_STOPPING:
 	case LIFE_CLEARING:
 	case LIFE_UNDOING:
-		return s->held_up;
+		return s->comes_back;
 	default:
 		return false;
 	}
@@ -124,7 +181,8 @@ static int active_dependent(const struct graph_node *node, const struct graph_se
 	for (size_t i = 0; i < count; i++) {
 		if (!life_is_active(&service[i].life))
 			continue;
-		if (lists(node[i].requires, node[i].requires_count, target))
+		bool minds = !node[i].keeps || !service[target].comes_back;
+		if (minds && lists(node[i].requires, node[i].requires_count, target))
 			return (int)i;
 		if (going_down && !service[i].held_up &&
 		    (lists(node[i].wants, node[i].wants_count, target) ||
@@ -155,8 +213,10 @@ static void decide(const struct graph_node *node, struct graph_service *service,
 		    settled(node, service, count, i, node[i].after, node[i].after_count))
 			s->verdict = GRAPH_GO;
 		return;
+	case LIFE_LISTENING:
 	case LIFE_STARTING:
 	case LIFE_READY:
+	case LIFE_RELOADING:
 		if (s->held_up)
 			return;
 		dependent = active_dependent(node, service, count, i, true);
@@ -172,7 +232,7 @@ static void decide(const struct graph_node *node, struct graph_service *service,
 	case LIFE_FAILED:
 		/* Only an operator's stop ends these; a dependency that comes and goes does not
 		 * grant new tries. */
-		if (!s->wanted)
+		if (!s->wanted || s->renew)
 			s->verdict = GRAPH_STOP;
 		return;
 	default:

@@ -2,10 +2,13 @@
  * Which services ought to run: a pure decision over the whole set, taken again after every change.
  *
  * A service is *held up* while it is wanted, its conditions hold, and all it requires are held up
- * and ready. It starts (GO) when it is held up, all it wants or comes after have settled, and none
- * that requires it is still active from before. It stops (STOP) when it is not held up any more and
- * none that requires it is active: so a stop runs from the dependents down, a start from the
- * dependencies up, and what nobody's fate touches keeps running.
+ * and ready. It starts (GO) when it is held up, all it wants or comes after have settled, none that
+ * requires it is still active from before, and none that it conflicts with runs. It stops (STOP)
+ * when it is not held up any more and none that requires it is active: so a stop runs from the
+ * dependents down, a start from the dependencies up, and what nobody's fate touches keeps running.
+ *
+ * A restart, by an operator or for a changed definition, is a service that is not held up until it
+ * has come to rest (`renew`): its dependents go and come with it by the same rules.
  */
 #ifndef SUPERVISOR_SERVICE_GRAPH_H
 #define SUPERVISOR_SERVICE_GRAPH_H
@@ -22,7 +25,9 @@
  * together. */
 struct graph_node {
 	const uint16_t *requires, *wants, *after;
-	size_t requires_count, wants_count, after_count;
+	const uint16_t *conflicts; /* both ways: if a names b, b names a */
+	size_t requires_count, wants_count, after_count, conflicts_count;
+	bool keeps;   /* runs on while what it requires is on its way back */
 	int pool;     /* the pool it is a member of, or -1 */
 	bool is_pool; /* held up while wanted and any member is ready */
 };
@@ -34,6 +39,8 @@ enum graph_block {
 	GRAPH_REQUIREMENT, /* `blocker` is not ready */
 	GRAPH_ORDER,	   /* `blocker`, wanted or earlier in order, has not settled */
 	GRAPH_DEPENDENT,   /* `blocker`, which requires it, has to stop first */
+	GRAPH_CONFLICT,	   /* `blocker`, which excludes it, runs or comes first */
+	GRAPH_RENEW,	   /* it is being restarted */
 	GRAPH_NO_MEMBER,   /* a pool without a ready member */
 };
 
@@ -43,19 +50,21 @@ struct graph_service {
 	/* in */
 	bool wanted;
 	bool conditions_hold;
+	bool renew; /* to be brought to rest, then to run again */
 	struct life life;
 	/* out */
 	bool held_up;
+	bool comes_back; /* held up, or would be but for `renew`; and not at its end */
 	enum graph_verdict verdict;
 	enum graph_block block; /* why it is not running or not stopping yet */
-	uint16_t blocker;	/* for REQUIREMENT, ORDER, DEPENDENT */
+	uint16_t blocker;	/* for REQUIREMENT, ORDER, DEPENDENT, CONFLICT */
 };
 
 /* Fills the out fields of service[0..count). count <= GRAPH_SERVICES_MAX. */
 void graph_decide(const struct graph_node *node, struct graph_service *service, size_t count);
 
-/* Services that require `target`, directly or not, and are active. Returns how many; writes at most
- * `max` indices. */
+/* Services that require `target`, directly or not, are active, and would stop with it. Returns how
+ * many; writes at most `max` indices. */
 size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
 			       size_t count, uint16_t target, uint16_t *dependents, size_t max);
 

@@ -7,26 +7,52 @@ struct step {
 	unsigned actions;
 };
 
+/* On demand: as long as nobody said STOP and it is not given up, the sockets are there. */
 static void enter(struct step *s, enum life_state state, uint32_t timeout_ms)
-{
-	s->life->state = state;
-	s->life->since_ms = s->now_ms;
-	s->life->deadline_ms = timeout_ms ? s->now_ms + timeout_ms : 0;
-}
-
-static void start(struct step *s)
 {
 	struct life *life = s->life;
 
-	life->stop_asked = life->bad = life->succeeded = life->timed_out = false;
-	if (s->policy->runs_nothing) {
-		enter(s, LIFE_READY, 0);
-		return;
-	}
+	life->state = state;
+	life->since_ms = s->now_ms;
+	life->deadline_ms = timeout_ms ? s->now_ms + timeout_ms : 0;
+	life->stands = s->policy->on_demand && !life->stop_asked && state != LIFE_ENDED &&
+		       state != LIFE_FAILED;
+}
+
+/* A daemon, in a state in which it runs. */
+static bool has_process(const struct step *s)
+{
+	return !s->policy->runs_nothing && !s->policy->oneshot;
+}
+
+/* --- up */
+
+static void launch(struct step *s)
+{
+	struct life *life = s->life;
+
+	life->bad = life->succeeded = life->timed_out = life->unhealthy = life->unused = false;
 	life->undo_due = s->policy->has_undo;
 	life->starts++;
 	s->actions |= LIFE_DO_START;
 	enter(s, LIFE_STARTING, s->policy->start_timeout_ms);
+}
+
+static void listen(struct step *s)
+{
+	s->actions |= LIFE_DO_LISTEN;
+	enter(s, LIFE_LISTENING, 0);
+}
+
+static void start(struct step *s)
+{
+	s->life->stop_asked = s->life->given_up = false;
+	if (s->policy->runs_nothing)
+		enter(s, LIFE_READY, 0);
+	else if (s->policy->on_demand)
+		listen(s);
+	else
+		launch(s);
 }
 
 static void readied(struct step *s)
@@ -35,6 +61,32 @@ static void readied(struct step *s)
 	if (!s->policy->oneshot)
 		enter(s, LIFE_READY, 0);
 }
+
+/* --- reload: with a command it is not ready until that has ended; a signal is sent and that is
+ * all, unless the service says more. */
+
+static void reload(struct step *s)
+{
+	if (s->policy->reload == LIFE_RELOAD_NONE || !has_process(s))
+		return;
+	s->actions |= LIFE_DO_RELOAD;
+	if (s->policy->reload == LIFE_RELOAD_COMMAND)
+		enter(s, LIFE_RELOADING, s->policy->start_timeout_ms);
+}
+
+static void reloads(struct step *s)
+{
+	if (has_process(s))
+		enter(s, LIFE_RELOADING, s->policy->start_timeout_ms);
+}
+
+/* It came to nothing in time; what the service did before, it still does. */
+static void give_reload_up(struct step *s)
+{
+	enter(s, LIFE_READY, 0);
+}
+
+/* --- down */
 
 /* Ends what runs: the main process by its signal, later the rest by force. */
 static void end_process(struct step *s)
@@ -70,12 +122,20 @@ static void take_down(struct step *s)
 static void note_stop(struct step *s)
 {
 	s->life->stop_asked = true;
+	s->life->stands = false;
+}
+
+/* How past runs ended is forgotten. */
+static void forget(struct step *s)
+{
+	s->life->failures = s->life->restarts = 0;
+	enter(s, LIFE_IDLE, 0);
 }
 
 static void rest(struct step *s)
 {
-	s->life->failures = 0;
-	enter(s, LIFE_IDLE, 0);
+	s->life->stop_asked = true;
+	forget(s);
 }
 
 static void retry(struct step *s)
@@ -86,6 +146,29 @@ static void retry(struct step *s)
 static void hung(struct step *s)
 {
 	s->life->bad = s->life->timed_out = true;
+	end_process(s);
+}
+
+static void sicken(struct step *s)
+{
+	if (!has_process(s))
+		return;
+	s->life->bad = s->life->unhealthy = true;
+	end_process(s);
+}
+
+/* It ends by itself and needs no signal, but not for ever. */
+static void leave(struct step *s)
+{
+	if (has_process(s))
+		enter(s, LIFE_STOPPING, s->policy->stop_timeout_ms);
+}
+
+static void put_away(struct step *s)
+{
+	if (!s->policy->on_demand || !has_process(s))
+		return;
+	s->life->unused = true;
 	end_process(s);
 }
 
@@ -122,23 +205,93 @@ static void crashed(struct step *s)
 	ended(s);
 }
 
+/* --- after a run */
+
+/* xorshift32: George Marsaglia, Xorshift RNGs, Journal of Statistical Software 8 (2003). */
+static uint32_t next_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/* Up to a quarter longer, so that what failed together does not come back together. */
 static void back_off(struct step *s)
 {
+	struct life *life = s->life;
 	uint64_t delay_ms = s->policy->delay_ms;
 
-	for (uint32_t i = 1; i < s->life->failures && delay_ms < s->policy->delay_max_ms; i++)
+	for (uint32_t i = 1; i < life->failures && delay_ms < s->policy->delay_max_ms; i++)
 		delay_ms *= 2;
 	if (delay_ms > s->policy->delay_max_ms)
 		delay_ms = s->policy->delay_max_ms;
+	if (life->random)
+		delay_ms += next_random(&life->random) % (delay_ms / 4 + 1);
 	/* At least one millisecond: the timer is the only way on. */
 	enter(s, LIFE_BACKOFF, delay_ms ? (uint32_t)delay_ms : 1);
+}
+
+/* One restart more would be more than `limit_restarts` within the window. */
+static bool limit_reached(struct step *s)
+{
+	struct life *life = s->life;
+	uint32_t most = s->policy->limit_restarts;
+
+	if (most == 0)
+		return false;
+	uint64_t earliest_ms = life->restart_ms[(life->restarts - most) % LIFE_RESTARTS_MAX];
+	if (life->restarts >= most && s->now_ms - earliest_ms < s->policy->limit_window_ms)
+		return true;
+	life->restart_ms[life->restarts % LIFE_RESTARTS_MAX] = s->now_ms;
+	life->restarts++;
+	return false;
+}
+
+static void give_up(struct step *s)
+{
+	s->life->given_up = true;
+	if (s->policy->on_limit == LIFE_LIMIT_COMMAND) {
+		s->actions |= LIFE_DO_GIVE_UP;
+		enter(s, LIFE_GIVING_UP, s->policy->stop_timeout_ms);
+		return;
+	}
+	if (s->policy->on_limit == LIFE_LIMIT_REBOOT)
+		s->actions |= LIFE_DO_REBOOT;
+	enter(s, LIFE_FAILED, 0);
+}
+
+/* A run is over and undone, and nobody asked for that. */
+static void come_back(struct step *s)
+{
+	struct life *life = s->life;
+	const struct life_policy *policy = s->policy;
+	bool again = policy->restart == LIFE_RESTART_ALWAYS ||
+		     (policy->restart == LIFE_RESTART_ON_FAILURE && life->bad);
+
+	if (policy->on_demand && life->unused) {
+		listen(s);
+	} else if (policy->on_demand && !life->bad) {
+		/* Its work is done until the next client comes; the pause is for one that ends
+		 * without taking the client who is there. */
+		life->failures = 0;
+		back_off(s);
+	} else if (!again) {
+		life->failures++;
+		enter(s, life->bad ? LIFE_FAILED : LIFE_ENDED, 0);
+	} else {
+		life->failures++;
+		if (limit_reached(s))
+			give_up(s);
+		else
+			back_off(s);
+	}
 }
 
 /* The cgroup is empty: what comes after a run that ended. */
 static void emptied(struct step *s)
 {
 	struct life *life = s->life;
-	const struct life_policy *policy = s->policy;
 
 	if (life->succeeded && !life->stop_asked) {
 		life->failures = 0;
@@ -149,19 +302,14 @@ static void emptied(struct step *s)
 	if (life->undo_due) {
 		life->undo_due = false;
 		s->actions |= LIFE_DO_UNDO;
-		enter(s, LIFE_UNDOING, policy->stop_timeout_ms);
-		return;
-	}
-	if (life->stop_asked) {
+		enter(s, LIFE_UNDOING, s->policy->stop_timeout_ms);
+	} else if (life->stop_asked) {
 		enter(s, LIFE_IDLE, 0);
-		return;
+	} else if (life->given_up) {
+		enter(s, LIFE_FAILED, 0);
+	} else {
+		come_back(s);
 	}
-	life->failures++;
-	if (policy->restart == LIFE_RESTART_ALWAYS ||
-	    (policy->restart == LIFE_RESTART_ON_FAILURE && life->bad))
-		back_off(s);
-	else
-		enter(s, life->bad ? LIFE_FAILED : LIFE_ENDED, 0);
 }
 
 /* The whole life cycle, a state a row, an event a column. 0: the event means nothing in that state.
@@ -170,16 +318,20 @@ typedef void transition(struct step *s);
 
 /* clang-format off */
 static transition *const table[LIFE_STATES][LIFE_EVENTS] = {
-/*                   GO     STOP       BECAME_READY  EXIT_OK  EXIT_BAD  EMPTY    TIMER  RESET */
-[LIFE_IDLE]     = { start, 0,         0,            0,       0,        0,       0,     0 },
-[LIFE_STARTING] = { 0,     abandon,   readied,      done,    failed,   0,       hung,  0 },
-[LIFE_READY]    = { 0,     take_down, 0,            ended,   crashed,  0,       0,     0 },
-[LIFE_STOPPING] = { 0,     note_stop, 0,            clear,   clear,    0,       force, 0 },
-[LIFE_CLEARING] = { 0,     note_stop, 0,            0,       0,        emptied, 0,     0 },
-[LIFE_UNDOING]  = { 0,     note_stop, 0,            clear,   failed,   0,       force, 0 },
-[LIFE_BACKOFF]  = { 0,     rest,      0,            0,       0,        0,       retry, rest },
-[LIFE_ENDED]    = { 0,     rest,      0,            0,       0,        0,       0,     rest },
-[LIFE_FAILED]   = { 0,     rest,      0,            0,       0,        0,       0,     rest },
+/*                    GO     STOP       DEMAND  BECAME_  RELOAD  RELOADS  LEAVES  UNUSED    UN-     EXIT_OK  EXIT_BAD  EMPTY    TIMER           RESET
+                                                READY                                       HEALTHY                                             */
+[LIFE_IDLE]      = { start, 0,         0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              0      },
+[LIFE_LISTENING] = { 0,     rest,      launch, 0,       0,      0,       0,      0,        0,      0,       failed,   0,       0,              0      },
+[LIFE_STARTING]  = { 0,     abandon,   0,      readied, 0,      0,       leave,  0,        0,      done,    failed,   0,       hung,           0      },
+[LIFE_READY]     = { 0,     take_down, 0,      0,       reload, reloads, leave,  put_away, sicken, ended,   crashed,  0,       0,              0      },
+[LIFE_RELOADING] = { 0,     take_down, 0,      readied, 0,      0,       leave,  0,        0,      ended,   crashed,  0,       give_reload_up, 0      },
+[LIFE_STOPPING]  = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   clear,    0,       force,          0      },
+[LIFE_CLEARING]  = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      0,       0,        emptied, 0,              0      },
+[LIFE_UNDOING]   = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   failed,   0,       force,          0      },
+[LIFE_BACKOFF]   = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       retry,          forget },
+[LIFE_GIVING_UP] = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   clear,    0,       force,          0      },
+[LIFE_ENDED]     = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              forget },
+[LIFE_FAILED]    = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              forget },
 };
 /* clang-format on */
 
@@ -196,28 +348,46 @@ unsigned life_step(struct life *life, const struct life_policy *policy, enum lif
 	return s.actions;
 }
 
+void life_extend(struct life *life, uint64_t now_ms, uint64_t more_ms)
+{
+	bool its_own = life->state == LIFE_STARTING || life->state == LIFE_RELOADING ||
+		       life->state == LIFE_STOPPING;
+
+	if (its_own && life->deadline_ms && now_ms + more_ms > life->deadline_ms)
+		life->deadline_ms = now_ms + more_ms;
+}
+
 bool life_is_active(const struct life *life)
 {
 	switch (life->state) {
+	case LIFE_LISTENING:
 	case LIFE_STARTING:
 	case LIFE_READY:
+	case LIFE_RELOADING:
 	case LIFE_STOPPING:
 	case LIFE_CLEARING:
 	case LIFE_UNDOING:
+	case LIFE_GIVING_UP:
 		return true;
 	default:
 		return false;
 	}
 }
 
+bool life_is_up(const struct life *life)
+{
+	return life->state == LIFE_READY || life->state == LIFE_RELOADING || life->stands;
+}
+
 const char *life_state_name(enum life_state state)
 {
 	static const char *const name[LIFE_STATES] = {
-		[LIFE_IDLE] = "down",	      [LIFE_STARTING] = "starting",
-		[LIFE_READY] = "ready",	      [LIFE_STOPPING] = "stopping",
-		[LIFE_CLEARING] = "clearing", [LIFE_UNDOING] = "undoing",
-		[LIFE_BACKOFF] = "backoff",   [LIFE_ENDED] = "ended",
-		[LIFE_FAILED] = "failed",
+		[LIFE_IDLE] = "down",		[LIFE_LISTENING] = "listening",
+		[LIFE_STARTING] = "starting",	[LIFE_READY] = "ready",
+		[LIFE_RELOADING] = "reloading", [LIFE_STOPPING] = "stopping",
+		[LIFE_CLEARING] = "clearing",	[LIFE_UNDOING] = "undoing",
+		[LIFE_BACKOFF] = "backoff",	[LIFE_GIVING_UP] = "giving up",
+		[LIFE_ENDED] = "ended",		[LIFE_FAILED] = "failed",
 	};
 	return state < LIFE_STATES ? name[state] : "?";
 }

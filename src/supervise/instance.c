@@ -23,6 +23,38 @@
 static void error_ready(struct watch *watch, uint32_t events);
 static void populated_ready(struct watch *watch, uint32_t events);
 
+static struct life_policy policy_of(const struct service_def *def)
+{
+	static const enum life_restart restart[] = {
+		[RESTART_ALWAYS] = LIFE_RESTART_ALWAYS,
+		[RESTART_ON_FAILURE] = LIFE_RESTART_ON_FAILURE,
+		[RESTART_NEVER] = LIFE_RESTART_NEVER,
+	};
+	static const enum life_limit on_limit[] = {
+		[LIMIT_GIVE_UP] = LIFE_LIMIT_GIVE_UP,
+		[LIMIT_COMMAND] = LIFE_LIMIT_COMMAND,
+		[LIMIT_REBOOT] = LIFE_LIMIT_REBOOT,
+	};
+	return (struct life_policy){
+		.oneshot = def->kind == SERVICE_ONESHOT,
+		.runs_nothing = def->kind == SERVICE_GROUP || def->kind == SERVICE_POOL,
+		.on_demand = def->on_demand,
+		.has_undo = def->stop.argv.count > 0,
+		.restart = restart[def->restart],
+		.reload = def->reload.argv.count > 0 ? LIFE_RELOAD_COMMAND
+			  : def->reload_signal	     ? LIFE_RELOAD_SIGNAL
+						     : LIFE_RELOAD_NONE,
+		.start_timeout_ms = def->start_timeout_ms,
+		.stop_timeout_ms = def->stop_timeout_ms,
+		.delay_ms = def->restart_delay_ms,
+		.delay_max_ms = def->restart_delay_max_ms,
+		.healthy_after_ms = def->healthy_after_ms,
+		.limit_restarts = def->limit_restarts,
+		.limit_window_ms = def->limit_window_ms,
+		.on_limit = on_limit[def->on_limit],
+	};
+}
+
 int instance_init(struct instance *instance, struct supervisor *supervisor,
 		  const struct service_def *def, uint16_t index)
 {
@@ -30,6 +62,7 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 		.supervisor = supervisor,
 		.def = def,
 		.index = index,
+		.policy = policy_of(def),
 		.pidfd = -1,
 		.error = {.fd = -1, .ready = error_ready, .owner = instance},
 		.populated = {.fd = -1, .ready = populated_ready, .owner = instance},
@@ -37,22 +70,6 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 		.cgroup_fd = -1,
 		.log_read = -1,
 		.log_write = -1,
-		.policy =
-			{
-				.oneshot = def->kind == SERVICE_ONESHOT,
-				.runs_nothing =
-					def->kind == SERVICE_GROUP || def->kind == SERVICE_POOL,
-				.has_undo = def->stop.argv.count > 0,
-				.restart = def->restart == RESTART_ALWAYS ? LIFE_RESTART_ALWAYS
-					   : def->restart == RESTART_ON_FAILURE
-						   ? LIFE_RESTART_ON_FAILURE
-						   : LIFE_RESTART_NEVER,
-				.start_timeout_ms = def->start_timeout_ms,
-				.stop_timeout_ms = def->stop_timeout_ms,
-				.delay_ms = def->restart_delay_ms,
-				.delay_max_ms = def->restart_delay_max_ms,
-				.healthy_after_ms = def->healthy_after_ms,
-			},
 	};
 	if (def->seccomp.count == 0)
 		return 0;
@@ -189,30 +206,47 @@ static int output_of(const struct instance *instance)
 	return sv->log < 0 || instance->index == sv->log ? sv->output_fd : instance->log_write;
 }
 
-static bool run(struct instance *instance, const struct command *command, bool undo)
+static const struct command *command_of(const struct instance *instance)
+{
+	const struct service_def *def = instance->def;
+
+	switch (instance->purpose) {
+	case RUN_STOP:
+		return &def->stop;
+	case RUN_LIMIT:
+		return &def->limit_command;
+	default:
+		return &def->start;
+	}
+}
+
+static bool run(struct instance *instance, enum purpose purpose)
 {
 	struct supervisor *sv = instance->supervisor;
 	const struct service_def *def = instance->def;
+	bool start = purpose == RUN_START;
 	int fds[LISTEN_SOCKETS_MAX];
 	struct spawned spawned;
 
-	instance->reason[0] = instance->status[0] = '\0';
-	instance->undoing = undo;
-	if (!undo)
+	if (purpose != RUN_LIMIT)
+		instance->reason[0] = '\0'; /* else: why it was given up */
+	instance->status[0] = '\0';
+	instance->purpose = purpose;
+	if (start)
 		snprintf(instance->invocation, sizeof(instance->invocation), "%016llx%016llx",
 			 (unsigned long long)sv->boot_id, (unsigned long long)++sv->invocations);
 	if (!open_cgroup(instance))
 		return false;
 	open_log_pipe(instance);
-	if (!undo && open_sockets(instance, fds) < 0)
+	if (start && open_sockets(instance, fds) < 0)
 		return false;
-	int channel = def->channel && !undo ? open_channel(instance) : -1;
+	int channel = def->channel && start ? open_channel(instance) : -1;
 	struct spawn_context context = {
 		.cgroup_fd = instance->cgroup_fd,
 		.stdout_fd = output_of(instance),
 		.channel_fd = channel,
 		.listen_fds = fds,
-		.listen_count = undo ? 0 : def->listen_count,
+		.listen_count = start ? def->listen_count : 0,
 		.notify_path = sv->notify_path,
 		.invocation = instance->invocation,
 		.config_dir = sv->source.directory,
@@ -222,8 +256,8 @@ static bool run(struct instance *instance, const struct command *command, bool u
 		.self_fd = sv->self_fd,
 		.limit_nofile = &sv->nofile,
 	};
-	int rc = spawn(def, command, &context, &spawned);
-	bool again = rc < 0 && undo && is_shortage(errno);
+	int rc = spawn(def, command_of(instance), &context, &spawned);
+	bool again = rc < 0 && purpose == RUN_STOP && is_shortage(errno);
 	if (rc < 0)
 		snprintf(instance->reason, sizeof(instance->reason), "cannot start a process: %s",
 			 strerror(errno));
@@ -253,7 +287,7 @@ static bool is_command(const void *context, pid_t pid)
 	const struct supervisor *sv = context;
 
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i].pid == pid)
+		if (sv->instance[i]->pid == pid)
 			return true;
 	return false;
 }
@@ -326,10 +360,17 @@ bool instance_act(struct instance *instance, unsigned actions)
 		log_warn("%s: signal %d", def->name, def->stop_signal);
 	if (actions & LIFE_DO_KILL)
 		kill_all(instance);
+	if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
+		log_warn("%s: signal %d", def->name, def->reload_signal);
 	if (actions & LIFE_DO_START)
-		return run(instance, &def->start, false);
+		return run(instance, RUN_START);
 	if (actions & LIFE_DO_UNDO)
-		return run(instance, &def->stop, true);
+		return run(instance, RUN_STOP);
+	if (actions & LIFE_DO_GIVE_UP)
+		return run(instance, RUN_LIMIT);
+	if (actions & LIFE_DO_REBOOT)
+		supervise_shutdown(instance->supervisor,
+				   instance->supervisor->machine ? GOAL_REBOOT : GOAL_EXIT);
 	return true;
 }
 
@@ -360,7 +401,7 @@ static bool socket_has_server(const struct supervisor *sv, const char *text)
 		const struct graph_service *s = &sv->service[i];
 		bool comes = s->wanted && s->conditions_hold && s->life.state != LIFE_FAILED &&
 			     s->life.state != LIFE_ENDED;
-		if ((comes || life_is_active(&s->life)) && has_socket(sv->instance[i].def, text))
+		if ((comes || life_is_active(&s->life)) && has_socket(sv->instance[i]->def, text))
 			return true;
 	}
 	return false;
@@ -401,7 +442,7 @@ enum life_event instance_exited(struct instance *instance, int status)
 		good = exit_is_success(def, code);
 		if (!good && instance->reason[0] == '\0')
 			snprintf(instance->reason, sizeof(instance->reason), "%sexited with %d",
-				 instance->undoing ? "stop command " : "", code);
+				 instance->purpose == RUN_STOP ? "stop command " : "", code);
 	} else if (WIFSIGNALED(status)) {
 		int number = WTERMSIG(status);
 		/* Ended by the signal that asked it to: as good as an exit. */
@@ -463,15 +504,15 @@ static void error_ready(struct watch *watch, uint32_t events)
 		return;
 	}
 	if (rc > 0) {
-		spawn_error_text(def, instance->undoing ? &def->stop : &def->start, &error,
-				 instance->reason, sizeof(instance->reason));
+		spawn_error_text(def, command_of(instance), &error, instance->reason,
+				 sizeof(instance->reason));
 		return; /* the exit follows, and is what counts */
 	}
-	if (instance->undoing || def->kind != SERVICE_DAEMON)
+	if (instance->purpose != RUN_START || def->kind != SERVICE_DAEMON)
 		return;
 	if (def->ready == READY_NOW)
 		supervise_event(sv, instance->index, LIFE_BECAME_READY);
-	else if (def->ready == READY_TCP || def->ready == READY_UNIX)
+	else if (def->ready == READY_PROBE)
 		instance->probe_at_ms = loop_now_ms() + 1;
 }
 

@@ -47,7 +47,7 @@ static void log_link_send(const struct instance *log, enum log_message_type type
 
 void log_link_add(struct supervisor *sv, const struct instance *instance)
 {
-	struct instance *log = sv->log < 0 ? NULL : &sv->instance[sv->log];
+	struct instance *log = sv->log < 0 ? NULL : sv->instance[sv->log];
 
 	if (log && log->channel.fd >= 0 && instance != log)
 		log_link_send(log, LOG_STREAM, instance->def->name, instance->log_read);
@@ -89,15 +89,15 @@ static void log_link_open(struct supervisor *sv, struct instance *log)
 	log_link_send(log, LOG_DIRECTORY, "", directory);
 	close(directory);
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i].log_read >= 0)
-			log_link_add(sv, &sv->instance[i]);
+		if (sv->instance[i]->log_read >= 0)
+			log_link_add(sv, sv->instance[i]);
 }
 
 /* ---- gossip ---- */
 
 static bool gossip_send(struct supervisor *sv, const struct gossip_message *message)
 {
-	struct instance *gossip = &sv->instance[sv->gossip];
+	struct instance *gossip = sv->instance[sv->gossip];
 
 	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) ==
 	    (ssize_t)sizeof(*message))
@@ -193,7 +193,7 @@ void gossip_link_update(struct supervisor *sv)
 	struct gossip_message message;
 	unsigned ready, failed;
 
-	if (sv->gossip < 0 || sv->instance[sv->gossip].channel.fd < 0 || !sv->config->cluster)
+	if (sv->gossip < 0 || sv->instance[sv->gossip]->channel.fd < 0 || !sv->config->cluster)
 		return;
 	bool all = supervise_all_ready(sv, &ready, &failed) && sv->goal == GOAL_RUN;
 	gossip_message_init(&message, GOSSIP_READY);
@@ -213,7 +213,7 @@ void gossip_link_leave(struct supervisor *sv)
 {
 	struct gossip_message message;
 
-	if (sv->gossip < 0 || sv->instance[sv->gossip].channel.fd < 0 || !sv->config->cluster)
+	if (sv->gossip < 0 || sv->instance[sv->gossip]->channel.fd < 0 || !sv->config->cluster)
 		return;
 	gossip_message_init(&message, GOSSIP_LEAVE);
 	gossip_send(sv, &message);

@@ -80,7 +80,8 @@ static int parse_options(int argc, char **argv, struct options *options)
 	*options = (struct options){
 		.source = {.directory = "/etc/supervisor",
 			   .worker_known = worker_known,
-			   .filter_good = filter_good},
+			   .filter_good = filter_good,
+			   .refuse_cycles = true},
 		.run_dir = "/run/supervisor",
 	};
 	for (int i = 1; i < argc; i++) {

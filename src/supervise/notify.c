@@ -19,12 +19,12 @@ static struct instance *sender_of(struct supervisor *sv, pid_t pid)
 	if (pid <= 0)
 		return NULL;
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i].pid == pid)
-			return &sv->instance[i];
+		if (sv->instance[i]->pid == pid)
+			return sv->instance[i];
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i].cgroup_fd >= 0 && sv->instance[i].pid > 0 &&
-		    cgroup_contains(sv->instance[i].cgroup_fd, pid))
-			return &sv->instance[i];
+		if (sv->instance[i]->cgroup_fd >= 0 && sv->instance[i]->pid > 0 &&
+		    cgroup_contains(sv->instance[i]->cgroup_fd, pid))
+			return sv->instance[i];
 	return NULL;
 }
 
@@ -51,7 +51,7 @@ static void set_status(struct instance *instance, const char *text)
 static void take_line(struct instance *instance, const char *line)
 {
 	if (strcmp(line, "READY=1") == 0) {
-		if (instance->def->ready == READY_NOTIFY && !instance->undoing)
+		if (instance->def->ready == READY_NOTIFY && instance->purpose == RUN_START)
 			supervise_event(instance->supervisor, instance->index, LIFE_BECAME_READY);
 	} else if (strncmp(line, "STATUS=", 7) == 0) {
 		set_status(instance, line + 7);

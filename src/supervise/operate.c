@@ -13,10 +13,9 @@ static void want(struct supervisor *sv, uint16_t index, bool wanted)
 			sv->service[i].wanted = wanted;
 }
 
-static void want_all_required(struct supervisor *sv, uint16_t index)
+/* The service, all it requires, and of pools the members, as a set. */
+static void mark_all_required(const struct supervisor *sv, uint16_t index, bool *marked)
 {
-	bool marked[SERVICES_MAX] = {false};
-
 	marked[index] = true;
 	for (size_t i = 0; i < sv->count; i++)
 		marked[i] |= sv->node[i].pool == (int)index;
@@ -26,47 +25,70 @@ static void want_all_required(struct supervisor *sv, uint16_t index)
 			continue;
 		for (size_t k = 0; k < sv->node[i].requires_count; k++)
 			marked[sv->node[i].requires[k]] = true;
-		if (sv->node[i].is_pool)
-			for (size_t m = 0; m < i; m++)
-				marked[m] |= sv->node[m].pool == (int)i;
-		want(sv, (uint16_t)i, true);
-		supervise_event(sv, (uint16_t)i, LIFE_RESET);
+		for (size_t m = 0; sv->node[i].is_pool && m < i; m++)
+			marked[m] |= sv->node[m].pool == (int)i;
 	}
 }
 
-int supervise_start(struct supervisor *sv, uint16_t index, char *why, size_t why_bytes)
+/* "needed by a b c and 3 more; --force stops them too". Always -1. */
+static int refuse(const struct supervisor *sv, const char *verb, const uint16_t *others,
+		  size_t count, char *why, size_t why_bytes)
 {
-	if (sv->goal != GOAL_RUN) {
-		snprintf(why, why_bytes, "this node is shutting down");
-		return -1;
-	}
-	want_all_required(sv, index);
-	supervise_settle(sv);
-	return 0;
+	size_t shown = 0, used = (size_t)snprintf(why, why_bytes, "%s", verb);
+
+	for (; shown < count && used < why_bytes - 40; shown++)
+		used += (size_t)snprintf(why + used, why_bytes - used, " %s",
+					 sv->instance[others[shown]]->def->name);
+	if (shown < count && used < why_bytes)
+		used += (size_t)snprintf(why + used, why_bytes - used, " and %zu more",
+					 count - shown);
+	if (used < why_bytes)
+		snprintf(why + used, why_bytes - used, "; --force stops %s too",
+			 count == 1 ? "it" : "them");
+	return -1;
 }
 
 static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool force, char *why,
 			    size_t why_bytes)
 {
 	uint16_t dependents[SERVICES_MAX];
-	size_t used, shown = 0;
 
 	if (force)
 		return 0;
 	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, dependents,
 					       SERVICES_MAX);
-	if (count == 0)
-		return 0;
-	used = (size_t)snprintf(why, why_bytes, "needed by");
-	for (; shown < count && used < why_bytes - 40; shown++)
-		used += (size_t)snprintf(why + used, why_bytes - used, " %s",
-					 sv->instance[dependents[shown]].def->name);
-	if (shown < count && used < why_bytes)
-		used += (size_t)snprintf(why + used, why_bytes - used, " and %zu more",
-					 count - shown);
-	if (used < why_bytes)
-		snprintf(why + used, why_bytes - used, "; --force stops them too");
-	return -1;
+	return count ? refuse(sv, "needed by", dependents, count, why, why_bytes) : 0;
+}
+
+int supervise_start(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
+{
+	bool marked[SERVICES_MAX] = {false}, excluded[SERVICES_MAX] = {false};
+	uint16_t others[SERVICES_MAX];
+	size_t count = 0;
+
+	if (sv->goal != GOAL_RUN) {
+		snprintf(why, why_bytes, "this node is shutting down");
+		return -1;
+	}
+	mark_all_required(sv, index, marked);
+	for (size_t i = 0; i < sv->count; i++)
+		for (size_t k = 0; marked[i] && k < sv->node[i].conflicts_count; k++)
+			excluded[sv->node[i].conflicts[k]] = true;
+	for (size_t i = 0; i < sv->count; i++)
+		if (excluded[i] && sv->service[i].wanted)
+			others[count++] = (uint16_t)i;
+	if (count && !force)
+		return refuse(sv, "conflicts with", others, count, why, why_bytes);
+	for (size_t i = 0; i < count; i++)
+		want(sv, others[i], false);
+	for (size_t i = 0; i < sv->count; i++) {
+		if (!marked[i])
+			continue;
+		want(sv, (uint16_t)i, true);
+		supervise_event(sv, (uint16_t)i, LIFE_RESET);
+	}
+	supervise_settle(sv);
+	return 0;
 }
 
 int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
@@ -81,15 +103,12 @@ int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why,
 int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *why,
 		      size_t why_bytes)
 {
-	if (sv->goal != GOAL_RUN) {
-		snprintf(why, why_bytes, "this node is shutting down");
+	if (sv->goal == GOAL_RUN && refuse_if_needed(sv, index, force, why, why_bytes) < 0)
 		return -1;
-	}
-	if (supervise_stop(sv, index, force, why, why_bytes) < 0)
-		return -1;
-	/* The stop has been asked for and will not be forgotten; wanted again, it starts as soon as
-	 * that is through. */
-	return supervise_start(sv, index, why, why_bytes);
+	if (sv->goal == GOAL_RUN)
+		for (size_t i = 0; i < sv->count; i++)
+			sv->service[i].renew |= i == index || sv->node[i].pool == (int)index;
+	return supervise_start(sv, index, force, why, why_bytes);
 }
 
 static void why_condition(const struct supervisor *sv, const struct service_def *def, char *text,
@@ -114,13 +133,17 @@ static void why_condition(const struct supervisor *sv, const struct service_def 
 const char *supervise_why(const struct supervisor *sv, uint16_t index, char *text, size_t bytes)
 {
 	const struct graph_service *s = &sv->service[index];
-	const struct instance *instance = &sv->instance[index];
-	const char *other = sv->instance[s->blocker].def->name;
+	const struct instance *instance = sv->instance[index];
+	const char *other = sv->instance[s->blocker]->def->name;
 
 	text[0] = '\0';
 	switch (s->life.state) {
 	case LIFE_IDLE:
-		if (s->block == GRAPH_CONDITION)
+		if (instance->def->refused)
+			snprintf(text, bytes, "refused: %s", instance->def->refused);
+		else if (s->block == GRAPH_CONFLICT)
+			snprintf(text, bytes, "conflicts with %s", other);
+		else if (s->block == GRAPH_CONDITION)
 			why_condition(sv, instance->def, text, bytes);
 		else if (s->block == GRAPH_REQUIREMENT)
 			snprintf(text, bytes, "requires %s", other);
@@ -143,8 +166,8 @@ const char *supervise_why(const struct supervisor *sv, uint16_t index, char *tex
 			snprintf(text, bytes, "%s", instance->status);
 		break;
 	default:
-		snprintf(text, bytes, "%s%s", s->life.timed_out ? "timed out; " : "",
-			 instance->reason);
+		snprintf(text, bytes, "%s%s%s", s->life.given_up ? "too many restarts; " : "",
+			 s->life.timed_out ? "timed out; " : "", instance->reason);
 		break;
 	}
 	return text;
@@ -157,12 +180,12 @@ bool supervise_all_ready(const struct supervisor *sv, unsigned *ready, unsigned 
 	*ready = *failed = 0;
 	for (size_t i = 0; i < sv->count; i++) {
 		const struct graph_service *s = &sv->service[i];
-		if (s->life.state == LIFE_READY)
+		if (s->life.state == LIFE_READY || s->life.stands)
 			++*ready;
 		else if (s->life.state == LIFE_FAILED || s->life.state == LIFE_BACKOFF)
 			++*failed;
-		if (s->wanted && s->conditions_hold && s->life.state != LIFE_READY &&
-		    s->life.state != LIFE_ENDED)
+		if (s->wanted && s->conditions_hold && !s->life.stands &&
+		    s->life.state != LIFE_READY && s->life.state != LIFE_ENDED)
 			all = false;
 	}
 	return all;

@@ -49,6 +49,8 @@ static bool condition_holds(const struct supervisor *sv, const struct condition 
 
 static bool conditions_hold(const struct supervisor *sv, const struct service_def *def)
 {
+	if (def->refused)
+		return false;
 	for (size_t i = 0; i < def->condition_count; i++)
 		if (!condition_holds(sv, &def->condition[i]))
 			return false;
@@ -66,12 +68,19 @@ static void init_service(struct supervisor *sv, size_t i)
 		.requires_count = def->requires_count,
 		.wants_count = def->wants_count,
 		.after_count = def->after_count,
+		.conflicts = def->conflicts,
+		.conflicts_count = def->conflicts_count,
+		.keeps = def->lost_keep,
 		.pool = def->pool,
 		.is_pool = def->kind == SERVICE_POOL,
 	};
-	sv->service[i] =
-		(struct graph_service){.wanted = true, .conditions_hold = conditions_hold(sv, def)};
+	sv->service[i] = (struct graph_service){.wanted = !def->on_request,
+						.conditions_hold = conditions_hold(sv, def)};
 	sv->service[i].life.since_ms = sv->started_ms;
+	if (getrandom(&sv->service[i].life.random, sizeof(uint32_t), GRND_NONBLOCK) < 0)
+		sv->service[i].life.random = (uint32_t)i + 1; /* early at boot: any will do */
+	if (def->refused)
+		log_warnx("%s: refused: %s", def->name, def->refused);
 }
 
 /* One supervisor a run directory: a second one would take the first one's sockets away. */
@@ -120,6 +129,14 @@ static void raise_descriptors(struct supervisor *sv)
 		log_warn("limit of open files");
 }
 
+int supervise_find(const struct supervisor *sv, const char *name)
+{
+	for (size_t i = 0; i < sv->count; i++)
+		if (strcmp(sv->instance[i]->def->name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
 int supervise_init(struct supervisor *sv, struct config *config, const struct config_source *source,
 		   const char *run_dir)
 {
@@ -150,24 +167,34 @@ int supervise_init(struct supervisor *sv, struct config *config, const struct co
 	sv->count = config->service_count;
 	for (size_t i = 0; i < sv->count; i++) {
 		init_service(sv, i);
-		if (instance_init(&sv->instance[i], sv, &config->service[i], (uint16_t)i) < 0)
+		sv->instance[i] = &sv->slot[i];
+		if (instance_init(sv->instance[i], sv, &config->service[i], (uint16_t)i) < 0)
 			return -1;
 	}
-	sv->gossip = config_find(config, "gossip");
-	sv->log = config_find(config, "log");
+	sv->gossip = supervise_find(sv, "gossip");
+	sv->log = supervise_find(sv, "log");
 	return 0;
 }
 
 /* One line on the console for each turn that matters to a person. */
 static void tell(const struct supervisor *sv, uint16_t index, enum life_state before)
 {
-	const struct instance *instance = &sv->instance[index];
+	const struct instance *instance = sv->instance[index];
 	const struct life *life = &sv->service[index].life;
 	const char *name = instance->def->name;
 
 	switch (life->state) {
 	case LIFE_READY:
-		log_info("%s: ready", name);
+		log_info("%s: %s", name, before == LIFE_RELOADING ? "reloaded" : "ready");
+		break;
+	case LIFE_LISTENING:
+		log_info("%s: listens for its first client", name);
+		break;
+	case LIFE_RELOADING:
+		log_info("%s: reloading", name);
+		break;
+	case LIFE_GIVING_UP:
+		log_warnx("%s: too many restarts; last: %s", name, instance->reason);
 		break;
 	case LIFE_BACKOFF:
 		log_warnx("%s: %s%s; again in %llu ms", name,
@@ -176,8 +203,8 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 			  (unsigned long long)(life->deadline_ms - life->since_ms));
 		break;
 	case LIFE_FAILED:
-		log_warnx("%s: failed: %s%s", name, life->timed_out ? "not ready in time; " : "",
-			  instance->reason);
+		log_warnx("%s: failed: %s%s%s", name, life->given_up ? "too many restarts; " : "",
+			  life->timed_out ? "not ready in time; " : "", instance->reason);
 		break;
 	case LIFE_ENDED:
 		log_info("%s: ended", name);
@@ -194,7 +221,7 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 
 void supervise_event(struct supervisor *sv, uint16_t index, enum life_event event)
 {
-	struct instance *instance = &sv->instance[index];
+	struct instance *instance = sv->instance[index];
 	struct life *life = &sv->service[index].life;
 
 	for (;;) {
@@ -217,6 +244,13 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 	}
 }
 
+/* What is being restarted has come to rest: from here on it is as if started anew. */
+static void renewed(struct supervisor *sv, uint16_t index)
+{
+	sv->service[index].renew = false;
+	supervise_event(sv, index, LIFE_RESET);
+}
+
 /* One round of decisions; true if any was taken. */
 static bool settle_once(struct supervisor *sv)
 {
@@ -224,11 +258,13 @@ static bool settle_once(struct supervisor *sv)
 
 	for (size_t i = 0; i < sv->count; i++) {
 		if (sv->service[i].life.state == LIFE_CLEARING &&
-		    instance_is_empty(&sv->instance[i])) {
+		    instance_is_empty(sv->instance[i])) {
 			supervise_event(sv, (uint16_t)i, LIFE_EMPTY);
 			moved = true;
 		}
-		sv->service[i].conditions_hold = conditions_hold(sv, sv->instance[i].def);
+		if (sv->service[i].renew && !life_is_active(&sv->service[i].life))
+			renewed(sv, (uint16_t)i);
+		sv->service[i].conditions_hold = conditions_hold(sv, sv->instance[i]->def);
 	}
 	graph_decide(sv->node, sv->service, sv->count);
 	for (size_t i = 0; i < sv->count; i++) {
@@ -260,11 +296,11 @@ static void reap(struct supervisor *sv)
 		if (pid <= 0)
 			return;
 		for (size_t i = 0; i < sv->count; i++) {
-			if (sv->instance[i].sweep == pid)
-				instance_swept(&sv->instance[i], status);
-			if (sv->instance[i].pid != pid)
+			if (sv->instance[i]->sweep == pid)
+				instance_swept(sv->instance[i], status);
+			if (sv->instance[i]->pid != pid)
 				continue;
-			supervise_event(sv, (uint16_t)i, instance_exited(&sv->instance[i], status));
+			supervise_event(sv, (uint16_t)i, instance_exited(sv->instance[i], status));
 			break;
 		}
 	}
@@ -282,7 +318,7 @@ static uint64_t run_timers(struct supervisor *sv)
 	uint64_t now_ms = loop_now_ms(), next_ms = 0;
 
 	for (size_t i = 0; i < sv->count; i++) {
-		struct instance *instance = &sv->instance[i];
+		struct instance *instance = sv->instance[i];
 		struct life *life = &sv->service[i].life;
 		if (life->deadline_ms && life->deadline_ms <= now_ms)
 			supervise_event(sv, (uint16_t)i, LIFE_TIMER);
@@ -298,9 +334,9 @@ static uint64_t run_timers(struct supervisor *sv)
 	supervise_settle(sv);
 	for (size_t i = 0; i < sv->count; i++) {
 		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
-		next_ms = earlier(next_ms, sv->instance[i].probe_at_ms);
-		next_ms = earlier(next_ms, sv->instance[i].kill_at_ms);
-		next_ms = earlier(next_ms, sv->instance[i].undo_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i]->probe_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}
 	return earlier(earlier(next_ms, sv->goal_deadline_ms), sv->control_due_ms);
 }
@@ -325,9 +361,9 @@ static bool force_shutdown(struct supervisor *sv)
 	for (size_t i = 0; i < sv->count; i++) {
 		if (!life_is_active(&sv->service[i].life))
 			continue;
-		log_warnx("%s: still %s at the end of shutdown: killed", sv->instance[i].def->name,
+		log_warnx("%s: still %s at the end of shutdown: killed", sv->instance[i]->def->name,
 			  life_state_name(sv->service[i].life.state));
-		instance_act(&sv->instance[i], LIFE_DO_KILL);
+		instance_act(sv->instance[i], LIFE_DO_KILL);
 	}
 	return false;
 }

@@ -29,10 +29,14 @@
 
 struct supervisor;
 
-/* The running side of one service; its life is in supervisor.service[index]. */
+/* Which of its commands a service's main process is. */
+enum purpose { RUN_START, RUN_STOP, RUN_LIMIT };
+
+/* The running side of one service; its life is in supervisor.service[index]. It stays where it is
+ * in memory for as long as the service is loaded; its index may change with a reload. */
 struct instance {
 	struct supervisor *supervisor;
-	const struct service_def *def;
+	const struct service_def *def; /* what runs; NULL: a free slot */
 	uint16_t index;
 	struct life_policy policy;
 	const struct seccomp_program *seccomp; /* NULL: no filter */
@@ -43,13 +47,13 @@ struct instance {
 	pid_t leader; /* without a cgroup: the last command, until nothing of it is left; 0: none */
 	pid_t sweep;  /* the child that sees to that (src/process/sweep.h), 0: none */
 	char invocation[33];	/* $INVOCATION_ID of its last start, and of the undo of that */
-	bool undoing;		/* that command is the stop command */
+	enum purpose purpose;	/* which command that is */
 	struct watch error;	/* exec's result */
 	struct watch populated; /* cgroup.events */
 	struct watch channel;	/* our end of `channel = yes` */
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
-	uint64_t probe_at_ms;	 /* READY_TCP, READY_UNIX: next look; 0: none */
+	uint64_t probe_at_ms;	 /* READY_PROBE: next look; 0: none */
 	uint64_t kill_at_ms; /* its cgroup could not be killed, or looked into: again then; 0: no */
 	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
@@ -90,7 +94,8 @@ struct supervisor {
 	size_t count;
 	struct graph_node node[SERVICES_MAX];
 	struct graph_service service[SERVICES_MAX];
-	struct instance instance[SERVICES_MAX];
+	struct instance *instance[SERVICES_MAX]; /* by index; each in one of the slots */
+	struct instance slot[SERVICES_MAX];
 
 	int gossip;	 /* index of the service called gossip, -1: none */
 	int log;	 /* … log */
@@ -119,15 +124,19 @@ void supervise_clean_up(struct supervisor *supervisor);
 void supervise_settle(struct supervisor *supervisor);
 /* One event for one service's life, and what it asks for. */
 void supervise_event(struct supervisor *supervisor, uint16_t index, enum life_event event);
+/* The service of that name, -1: none. */
+int supervise_find(const struct supervisor *supervisor, const char *name);
 /* Stop everything in order, then reach `goal`. A second call changes what follows, never the
  * deadline of the first. */
 void supervise_shutdown(struct supervisor *supervisor, enum goal goal);
 
 /*
- * What an operator asks for. start: with all it requires. stop: refused without `force` while
- * others need it, their names in `why`. 0, or -1 with a line in `why`.
+ * What an operator asks for. start: with all it requires; refused without `force` while a service
+ * runs that one of these conflicts with. stop, restart: refused without `force` while others need
+ * it. Their names are in `why` then. 0, or -1 with a line in `why`.
  */
-int supervise_start(struct supervisor *supervisor, uint16_t index, char *why, size_t why_bytes);
+int supervise_start(struct supervisor *supervisor, uint16_t index, bool force, char *why,
+		    size_t why_bytes);
 int supervise_stop(struct supervisor *supervisor, uint16_t index, bool force, char *why,
 		   size_t why_bytes);
 int supervise_restart(struct supervisor *supervisor, uint16_t index, bool force, char *why,

@@ -126,6 +126,72 @@ def test_stopping_what_others_need_asks_for_force(namespace):
         s.wait_state("above", "ready")
 
 
+def test_a_cycle_is_refused_with_its_path_and_the_rest_goes_on(namespace):
+    services = {
+        "a": SLEEPER + "requires = b\n",
+        "b": SLEEPER + "requires = c\n",
+        "c": SLEEPER + "after = a\n",
+        "above": SLEEPER + "requires = a\n",
+        "bystander": SLEEPER,
+    }
+    with Supervised(services, "above bystander", namespace) as s:
+        s.wait_state("bystander", "ready")
+        for name in "abc":
+            assert s.status(name)["why"] == "refused: part of the cycle above -> a -> b -> c -> a".replace("above -> ", "")
+            assert s.status(name)["starts"] == 0
+        assert s.status("above")["why"] == "requires a"
+        assert "supervisor: b: refused: part of the cycle a -> b -> c -> a" in s.messages()
+
+
+def test_who_keeps_running_when_a_requirement_is_lost_keeps_its_process(namespace):
+    """It goes down with it only when that does not come back."""
+    services = {
+        "base": SLEEPER + "restart-delay = 10ms\n",
+        "keeper": SLEEPER + "requires = base\nwhen-lost = keep\n",
+        "follower": SLEEPER + "requires = base\n",
+    }
+    with Supervised(services, "keeper follower", namespace) as s:
+        before = {name: s.wait_state(name, "ready") for name in services}
+        s.ctl("kill", "base", "KILL")
+        for name in ("base", "follower"):
+            wait_for(f"{name} with a new process", lambda name=name: s.state(name) == "ready"
+                     and s.status(name)["pid"] != before[name]["pid"])
+        assert s.status("keeper")["pid"] == before["keeper"]["pid"]
+        assert s.ctl("restart", "base", "--force").returncode == 0
+        assert s.status("keeper")["pid"] == before["keeper"]["pid"]
+        assert s.ctl("stop", "base", "--force").returncode == 0
+        s.wait_state("keeper", "waiting")
+
+
+def test_conflicting_services_never_run_together(namespace):
+    services = {"day": SLEEPER + "conflicts = night\n", "night": SLEEPER, "moon": SLEEPER + "requires = night\n"}
+    with Supervised(services, "day\non-request = moon", namespace) as s:
+        s.wait_state("day", "ready")
+        assert s.state("night") == s.state("moon") == "down"
+        refused = s.ctl("start", "moon")
+        assert refused.returncode == 1 and "conflicts with day; --force stops it too" in refused.stderr
+        assert s.state("day") == "ready"
+        assert s.ctl("start", "moon", "--force").returncode == 0
+        assert s.state("day") == "down" and s.state("night") == "ready"
+        assert s.ctl("start", "day", "--force").returncode == 0
+        assert s.state("night") == "down" and s.state("moon") in ("down", "waiting")
+
+
+def test_too_many_restarts_are_given_up_with_a_last_command(namespace):
+    services = {
+        "crasher": "kind = daemon\nstart = /bin/false\nrestart-delay = 1ms\nrestart-limit = 3 1m\n"
+        "on-limit = /bin/sh -c \"echo given up >> @RUN@/../limit\"\n"
+    }
+    with Supervised(services, "crasher", namespace) as s:
+        s.wait_state("crasher", "failed")
+        assert s.status("crasher")["starts"] == 4
+        assert s.status("crasher")["why"] == "too many restarts; exited with 1"
+        with open(s.path("run/limit"), encoding="ascii") as file:
+            assert file.read() == "given up\n"
+        s.ctl("start", "crasher")
+        wait_for("four starts more", lambda: s.status("crasher")["starts"] == 8)
+
+
 def test_a_pool_shares_one_socket_and_a_killed_worker_refuses_nobody(namespace):
     pool = ("kind = daemon\ninstances = 3\nrestart-delay = 10ms\nlisten = unix @RUN@/pool.socket\n"
             "start = /bin/sleep 1000000\n")

@@ -66,7 +66,6 @@ def test_an_option_that_makes_no_sense_is_refused(config, words, code, text):
     ("services/sleeper.service", "strat = /bin/sleep 1\n", "services/sleeper.service:1: "),
     ("services/sleeper.service", SLEEPER + "seccomp = @basic-io opne\n", "services/sleeper.service:3: seccomp: "),
     ("services/sleeper.service", "start = @nonsense\n", "services/sleeper.service:1: start: "),
-    ("services/sleeper.service", SLEEPER + "requires = sleeper\n", "sleeper.service"),
     ("profiles/test.profile", "services = sleeper nobody\n", "profiles/test.profile:1: "),
     ("profiles/test.profile", "nonsense = 1\n", "profiles/test.profile:1: "),
     ("cluster.conf", "nonsense\n", "cluster.conf:1: "),

@@ -101,7 +101,7 @@ static void a_file_with_every_key(void **state)
 	assert_int_equal(def->listen[1].address_length, sizeof(struct sockaddr_in6));
 	const struct sockaddr_un *path = (const struct sockaddr_un *)&def->listen[2].address;
 	assert_string_equal(path->sun_path, "/run/full.sock");
-	assert_int_equal(def->ready, READY_TCP);
+	assert_int_equal(def->ready, READY_PROBE);
 	tcp = (const struct sockaddr_in *)&def->ready_target.address;
 	assert_int_equal(ntohl(tcp->sin_addr.s_addr), 0x0a4d001f);
 
@@ -337,13 +337,54 @@ static const struct refused refused[] = {
 	    "listen: found \"localhost:80\", expected ADDRESS:PORT such as 0.0.0.0:80 or [::]:80"),
 	ROW("listen = unix run/x",
 	    "listen: found \"run/x\", expected an absolute path without //, . and .."),
-	ROW("ready = soon",
-	    "ready: found \"soon\", expected now, exit, notify, tcp ADDRESS:PORT or unix PATH"),
-	ROW("ready = tcp",
-	    "ready: found \"tcp\", expected now, exit, notify, tcp ADDRESS:PORT or unix PATH"),
-	ROW("ready = now now",
-	    "ready: found \"now\", expected now, exit, notify, tcp ADDRESS:PORT or unix PATH"),
-	ROW("ready = exit", "ready: found exit in a daemon, expected now, notify, tcp or unix"),
+	ROW("ready = soon", "ready: found \"soon\", expected "
+			    "now, exit, notify, fd NUMBER, pid-file PATH, tcp ADDRESS:PORT, unix "
+			    "PATH or command /PATH ARGUMENT…"),
+	ROW("ready = tcp", "ready: found \"tcp\", expected "
+			   "now, exit, notify, fd NUMBER, pid-file PATH, tcp ADDRESS:PORT, unix "
+			   "PATH or command /PATH ARGUMENT…"),
+	ROW("ready = now now", "ready: found \"now\", expected "
+			       "now, exit, notify, fd NUMBER, pid-file PATH, tcp ADDRESS:PORT, "
+			       "unix PATH or command /PATH ARGUMENT…"),
+	ROW("ready = exit", "ready: found exit in a daemon, expected another way to become ready"),
+	ROW("ready = fd 2", "ready: found \"2\", expected a number from 3 to 63"),
+	ROW("ready = fd 3\nlisten = tcp 0.0.0.0:80",
+	    "ready: found the number of a descriptor that is passed to it"),
+	ROW("ready = pid-file /srv/x.pid",
+	    "ready: found \"/srv/x.pid\", expected a path below /dev, /etc, "
+	    "/proc, /run, /sys, /tmp or /var"),
+	ROW("ready = command", "ready: found no program after command, expected one"),
+	ROW("ready = command true",
+	    "ready: found \"true\", expected the program's absolute path, or @WORKER"),
+	ROW("reload-signal = FOO", "reload-signal: found \"FOO\", expected HUP, INT, QUIT, "
+				   "TERM, KILL, USR1, USR2, PWR, CONT or WINCH"),
+	ROW("reload-signal = HUP\nreload = /bin/x",
+	    "reload-signal: found together with reload, expected one of them"),
+	ROW("conflicts = s", "conflicts: found the service itself"),
+	ROW("conflicts = zzzzzz",
+	    "conflicts: found \"zzzzzz\", expected a service: there is no zzzzzz.service"),
+	ROW("when-lost = run", "when-lost: found \"run\", expected stop or keep"),
+	ROW("restart-limit = 5", "restart-limit: found 1 words, expected COUNT DURATION: 5 1m"),
+	ROW("restart-limit = 17 1m", "restart-limit: found \"17\", expected a number from 1 to 16"),
+	ROW("restart-limit = 5 none",
+	    "restart-limit: found \"none\", expected a duration such as 500ms, 5s, 2m, 1h"),
+	ROW("restart-limit = 5 1m\nrestart = never", "restart-limit: found with restart = never"),
+	ROW("on-limit = reboot", "on-limit: found without restart-limit, expected both"),
+	ROW("on-limit = panic\nrestart-limit = 5 1m",
+	    "on-limit: found \"panic\", expected give-up, reboot, /PATH ARGUMENT… or @WORKER"),
+	ROW("check = ping 10.0.0.1",
+	    "check: found \"ping\", expected tcp ADDRESS:PORT, unix PATH, http ADDRESS:PORT /PATH "
+	    "[HOST], fcgi ADDRESS:PORT, fcgi-unix PATH or command /PATH ARGUMENT…"),
+	ROW("check = http 10.0.0.1:80",
+	    "check: found \"http\", expected tcp ADDRESS:PORT, unix PATH, http ADDRESS:PORT /PATH "
+	    "[HOST], fcgi ADDRESS:PORT, fcgi-unix PATH or command /PATH ARGUMENT…"),
+	ROW("check = http 10.0.0.1:80 index",
+	    "check: found \"index\", expected a path to ask for, such as /"),
+	ROW("check-retries = 3", "check-retries: found without check, expected both"),
+	ROW("check-retries = 0\ncheck = tcp 10.0.0.1:80",
+	    "check-retries: found \"0\", expected a number from 1 to 100"),
+	ROW("on-demand = yes", "on-demand: found without listen, expected both"),
+	ROW("idle-stop = 1m", "idle-stop: found without on-demand, expected both"),
 	ROW("start-timeout = 5",
 	    "start-timeout: found \"5\", expected a duration such as 500ms, 5s, 2m, 1h, or none"),
 	ROW("start-timeout = 0s",
@@ -423,9 +464,9 @@ static const struct refused refused[] = {
 	ROW("no-new-privileges = 1", "no-new-privileges: found \"1\", expected yes or no"),
 	ROW("private-tmp = y", "private-tmp: found \"y\", expected yes or no"),
 	ROW("private-network = on", "private-network: found \"on\", expected yes or no"),
-	ROW("ready = notify\nroot = empty", "ready: found notify, expected now, tcp or unix: in a "
-					    "root of its own the service cannot "
-					    "reach $NOTIFY_SOCKET"),
+	ROW("ready = notify\nroot = empty",
+	    "ready: found together with root: in a root of its own the service cannot reach "
+	    "$NOTIFY_SOCKET"),
 	ROW("root = /",
 	    "root: found \"/\", expected empty, or the absolute path of a directory below /"),
 	ROW("root = void",
