@@ -100,7 +100,7 @@ def test_version_is_one_line():
 @pytest.mark.parametrize("words", [
     ["nonsense"], ["worker"], ["worker", "nonsense"], ["-x"], ["status", "a", "b"], ["status", "--nonsense"],
     ["status", "-f"], ["status", "--force"], ["members", "x"], ["members", "-n", "3"], ["start"], ["start", "a", "b"],
-    ["start", "a", "--force"], ["start", "a", "--json"], ["stop"], ["stop", "--force"], ["restart"], ["kill"],
+    ["start", "a", "--wait"], ["start", "a", "--json"], ["stop"], ["stop", "--force"], ["restart"], ["kill"],
     ["kill", "a", "NONSENSE"], ["kill", "a", "0"], ["kill", "a", "-9"], ["kill", "a", "65"], ["kill", "a", "9x"],
     ["kill", "a", ""], ["kill", "a", "9", "9"], ["log"], ["log", "a", "b"], ["log", "a", "-n"], ["log", "a", "-n", "x"],
     ["log", "a", "-n", ""], ["log", "a", "-n", "-1"], ["log", "a", "--json"], ["poweroff", "now"], ["reboot", "-f"],
