@@ -124,6 +124,11 @@ static void check_pairs(const struct service_reader *reader)
 		wrong(reader, "reload-signal", "found together with reload, expected one of them");
 	if (def->limit_restarts && def->restart == RESTART_NEVER)
 		wrong(reader, "restart-limit", "found with restart = never");
+	if (def->on_demand && def->listen_count > ON_DEMAND_SOCKETS_MAX)
+		config_report_add(reader->loader->report, reader->file->shown,
+				  service_key_line(reader, "on-demand"),
+				  "on-demand: found %zu sockets, expected at most %d",
+				  def->listen_count, ON_DEMAND_SOCKETS_MAX);
 	if (def->ready == READY_FD &&
 	    def->ready_fd < 3 + (def->channel ? 1 : 0) + (int)def->listen_count)
 		wrong(reader, "ready", "found the number of a descriptor that is passed to it");

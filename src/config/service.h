@@ -15,9 +15,10 @@
 #include <sys/types.h>
 
 /* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL. */
-#define LISTEN_FROM_MAX	   64 /* CLUSTER_NODES_MAX */
-#define SERVICE_NAME_BYTES 64
-#define DIGEST_BYTES	   16
+#define LISTEN_FROM_MAX	      64 /* CLUSTER_NODES_MAX */
+#define SERVICE_NAME_BYTES    64
+#define ON_DEMAND_SOCKETS_MAX 8
+#define DIGEST_BYTES	      16
 
 /* NULL-terminated vector of strings, as execve(2) wants it. Empty: word may be NULL. */
 struct words {

@@ -344,6 +344,21 @@ int cgroup_events_read(int events_fd)
 	return found[sizeof("populated ") - 1] == '1';
 }
 
+int64_t cgroup_cpu_us(int cgroup_fd)
+{
+	char text[512];
+	long long usage_us;
+	int fd = cgroup_fd < 0 ? -1 : openat(cgroup_fd, "cpu.stat", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	ssize_t n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n < 0)
+		return -1;
+	text[n] = '\0';
+	return sscanf(text, "usage_usec %lld", &usage_us) == 1 ? usage_us : -1;
+}
+
 int cgroup_populated(int cgroup_fd)
 {
 	int fd = cgroup_events_open(cgroup_fd);

@@ -63,6 +63,9 @@ int cgroup_events_open(int cgroup_fd);
 int cgroup_populated(int cgroup_fd);
 /* Reads the descriptor of cgroup_events_open, which also rearms it; result as cgroup_populated. */
 int cgroup_events_read(int events_fd);
+/* Processor time that its processes have used so far, in microseconds; -1: no cgroup, or not known.
+ */
+int64_t cgroup_cpu_us(int cgroup_fd);
 /* The cgroup itself, not what is below. Zombies are not in it. */
 bool cgroup_contains(int cgroup_fd, pid_t pid);
 /* Signals each process in it; returns how many, -1 with errno. */

@@ -15,8 +15,8 @@ static void enter(struct step *s, enum life_state state, uint32_t timeout_ms)
 	life->state = state;
 	life->since_ms = s->now_ms;
 	life->deadline_ms = timeout_ms ? s->now_ms + timeout_ms : 0;
-	life->stands = s->policy->on_demand && !life->stop_asked && state != LIFE_ENDED &&
-		       state != LIFE_FAILED;
+	if (life->stop_asked || state == LIFE_ENDED || state == LIFE_FAILED)
+		life->stands = false;
 }
 
 /* A daemon, in a state in which it runs. */
@@ -42,6 +42,7 @@ static void listen(struct step *s)
 {
 	s->actions |= LIFE_DO_LISTEN;
 	enter(s, LIFE_LISTENING, 0);
+	s->life->stands = true;
 }
 
 static void start(struct step *s)
@@ -191,6 +192,13 @@ static void failed(struct step *s)
 	clear(s);
 }
 
+/* Its sockets are not to be had. */
+static void deafened(struct step *s)
+{
+	s->life->stands = false;
+	failed(s);
+}
+
 /* A daemon ended by itself: one that had been healthy starts its count of failures anew. */
 static void ended(struct step *s)
 {
@@ -321,7 +329,7 @@ static transition *const table[LIFE_STATES][LIFE_EVENTS] = {
 /*                    GO     STOP       DEMAND  BECAME_  RELOAD  RELOADS  LEAVES  UNUSED    UN-     EXIT_OK  EXIT_BAD  EMPTY    TIMER           RESET
                                                 READY                                       HEALTHY                                             */
 [LIFE_IDLE]      = { start, 0,         0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              0      },
-[LIFE_LISTENING] = { 0,     rest,      launch, 0,       0,      0,       0,      0,        0,      0,       failed,   0,       0,              0      },
+[LIFE_LISTENING] = { 0,     rest,      launch, 0,       0,      0,       0,      0,        0,      0,       deafened, 0,       0,              0      },
 [LIFE_STARTING]  = { 0,     abandon,   0,      readied, 0,      0,       leave,  0,        0,      done,    failed,   0,       hung,           0      },
 [LIFE_READY]     = { 0,     take_down, 0,      0,       reload, reloads, leave,  put_away, sicken, ended,   crashed,  0,       0,              0      },
 [LIFE_RELOADING] = { 0,     take_down, 0,      readied, 0,      0,       leave,  0,        0,      ended,   crashed,  0,       give_reload_up, 0      },

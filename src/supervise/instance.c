@@ -14,6 +14,7 @@
 #include "src/base/log.h"
 #include "src/process/spawn.h"
 #include "src/process/sweep.h"
+#include "src/supervise/demand.h"
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
 
@@ -71,6 +72,8 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 		.log_read = -1,
 		.log_write = -1,
 	};
+	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
+		instance->demand[i].fd = -1;
 	if (def->seccomp.count == 0)
 		return 0;
 	char error[REASON_BYTES];
@@ -189,6 +192,20 @@ static int open_sockets(struct instance *instance, int *fds)
 		}
 	}
 	return 0;
+}
+
+static bool await_client(struct instance *instance)
+{
+	int fds[LISTEN_SOCKETS_MAX];
+
+	instance->reason[0] = '\0';
+	if (open_sockets(instance, fds) < 0)
+		return false;
+	if (demand_watch(instance, fds) == 0)
+		return true;
+	snprintf(instance->reason, sizeof(instance->reason), "watch its sockets: %s",
+		 strerror(errno));
+	return false;
 }
 
 /* Out of processes, memory or descriptors: that may be over soon. */
@@ -362,6 +379,8 @@ bool instance_act(struct instance *instance, unsigned actions)
 		kill_all(instance);
 	if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
 		log_warn("%s: signal %d", def->name, def->reload_signal);
+	if (actions & LIFE_DO_LISTEN)
+		return await_client(instance);
 	if (actions & LIFE_DO_START)
 		return run(instance, RUN_START);
 	if (actions & LIFE_DO_UNDO)

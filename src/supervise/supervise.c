@@ -15,6 +15,7 @@
 
 #include "src/base/log.h"
 #include "src/process/sweep.h"
+#include "src/supervise/demand.h"
 #include "src/supervise/instance.h"
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
@@ -188,6 +189,8 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 		log_info("%s: %s", name, before == LIFE_RELOADING ? "reloaded" : "ready");
 		break;
 	case LIFE_LISTENING:
+		if (instance->demand[0].fd < 0)
+			break; /* it could not */
 		log_info("%s: listens for its first client", name);
 		break;
 	case LIFE_RELOADING:
@@ -238,6 +241,7 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 			     life->state == LIFE_ENDED;
 		if (rests && instance->def->listen_count)
 			instance_close_sockets(instance);
+		demand_follow(instance, life->state);
 		if (acted)
 			return;
 		event = LIFE_EXIT_BAD; /* what should run could not even be started */
@@ -325,6 +329,9 @@ static uint64_t run_timers(struct supervisor *sv)
 		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms &&
 		    instance_probe(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
+		if (instance->idle_at_ms && instance->idle_at_ms <= now_ms &&
+		    demand_is_unused(instance))
+			supervise_event(sv, (uint16_t)i, LIFE_UNUSED);
 		if (instance->kill_at_ms && instance->kill_at_ms <= now_ms)
 			instance_kill_again(instance);
 		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
@@ -335,6 +342,7 @@ static uint64_t run_timers(struct supervisor *sv)
 	for (size_t i = 0; i < sv->count; i++) {
 		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->probe_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i]->idle_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}

@@ -50,7 +50,10 @@ struct instance {
 	enum purpose purpose;	/* which command that is */
 	struct watch error;	/* exec's result */
 	struct watch populated; /* cgroup.events */
-	struct watch channel;	/* our end of `channel = yes` */
+	struct watch demand[ON_DEMAND_SOCKETS_MAX]; /* LIFE_LISTENING: its sockets */
+	uint64_t idle_at_ms;  /* on demand: to be looked at whether it is used; 0: no */
+	int64_t idle_cpu_us;  /* what it had worked at the last look; -1: not known */
+	struct watch channel; /* our end of `channel = yes` */
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
 	uint64_t probe_at_ms;	 /* READY_PROBE: next look; 0: none */
