@@ -136,9 +136,15 @@ static transition *const table[HEALTH_STATES][HEALTH_EVENTS] = {
 };
 /* clang-format on */
 
-/* Which of the two deadlines has come. A missed ping ends it, whatever a check would say. */
+/*
+ * Which of the two deadlines has come. A missed ping ends it, whatever a check would say; but who
+ * looks a whole period too late has not been running himself (the machine was suspended, or starved
+ * of its processor), and then neither was the service: it gets a new period.
+ */
 static enum health_event meaning(const struct health *health, uint64_t now_ms)
 {
+	if (health->ping_ms && now_ms >= health->ping_ms + health->watchdog_ms)
+		return HEALTH_PING;
 	if (health->ping_ms && now_ms >= health->ping_ms)
 		return HEALTH_PING_MISSED;
 	if (health->check_ms && now_ms >= health->check_ms)

@@ -11,7 +11,8 @@
  *   - a check that outlives its timeout is killed, and counts as failed; one that cannot be killed
  *     counts again each time its timeout passes once more;
  *   - UNHEALTHY at most once between two READY, and only after `retries` failures in a row, after
- *     a missed ping, or because the service asks for it;
+ *     a missed ping, or because the service asks for it; a ping is missed only if TIMER comes
+ *     within one more period of the watchdog (later, the machine itself was suspended);
  *   - after UNHEALTHY or NOT_READY no check runs, but for one that is being killed;
  *   - a deadline only while there is something to wait for: no check and no watchdog, no wake-up.
  */

@@ -197,6 +197,22 @@ static void a_missed_ping_makes_it_unhealthy(void **state)
 	assert_int_equal(health.cause, HEALTH_FINE);
 }
 
+/* After a suspend nobody has run for hours, and the pings wait behind the timer. */
+static void who_overslept_blames_nobody(void **state)
+{
+	(void)state;
+	TELL(&watchdog_policy, {HEALTH_STARTED, 0, 0, HEALTH_OFF, 0},
+	     {HEALTH_READY, 100, 0, HEALTH_WAITING, 600},
+	     {HEALTH_TIMER, 3600000, 0, HEALTH_WAITING, 3600500},
+	     {HEALTH_TIMER, 3600999, UNHEALTHY, HEALTH_OFF, 0});
+	TELL(&watchdog_policy, {HEALTH_STARTED, 0, 0, HEALTH_OFF, 0},
+	     {HEALTH_READY, 100, 0, HEALTH_WAITING, 600},
+	     {HEALTH_TIMER, 1099, UNHEALTHY, HEALTH_OFF, 0});
+	TELL(&watchdog_policy, {HEALTH_STARTED, 0, 0, HEALTH_OFF, 0},
+	     {HEALTH_READY, 100, 0, HEALTH_WAITING, 600},
+	     {HEALTH_TIMER, 1100, 0, HEALTH_WAITING, 1600});
+}
+
 static void a_service_may_ask_for_it(void **state)
 {
 	(void)state;
@@ -275,6 +291,11 @@ static bool model_missed(const struct model *m, uint64_t now_ms)
 	return m->watched && m->watchdog_ms && now_ms >= m->pinged_ms + m->watchdog_ms;
 }
 
+static bool model_overslept(const struct model *m, uint64_t now_ms)
+{
+	return model_missed(m, now_ms) && now_ms >= m->pinged_ms + 2 * (uint64_t)m->watchdog_ms;
+}
+
 /* What the machine has to do; also keeps the count. */
 static unsigned model_step(struct model *m, const struct health_policy *policy,
 			   enum health_event event, uint64_t now_ms)
@@ -321,7 +342,9 @@ static unsigned model_step(struct model *m, const struct health_policy *policy,
 		bad = m->watched;
 		break;
 	default: /* TIMER */
-		if (model_missed(m, now_ms)) {
+		if (model_overslept(m, now_ms)) {
+			m->pinged_ms = now_ms;
+		} else if (model_missed(m, now_ms)) {
 			bad = true;
 		} else if (m->watched && m->check_there) {
 			if (now_ms < m->check_since_ms + policy->timeout_ms)
@@ -532,6 +555,7 @@ int main(void)
 		cmocka_unit_test(a_success_ends_the_start_period),
 		cmocka_unit_test(a_check_of_a_service_that_stops_is_killed),
 		cmocka_unit_test(a_missed_ping_makes_it_unhealthy),
+		cmocka_unit_test(who_overslept_blames_nobody),
 		cmocka_unit_test(a_service_may_ask_for_it),
 		cmocka_unit_test(a_service_sets_its_own_watchdog_for_one_run),
 		cmocka_unit_test(the_earlier_deadline_counts),
