@@ -112,7 +112,6 @@ struct service_def {
 	enum ready_mode ready;
 	int ready_fd;
 	const char *ready_path;
-	struct listen_def ready_target; /* READY_PROBE of tcp and unix */
 	struct command ready_probe;
 	const char *ready_text; /* "tcp 127.0.0.1:80", as the file says it; for messages */
 	uint32_t start_timeout_ms, stop_timeout_ms; /* 0: none */

@@ -135,8 +135,7 @@ bool key_ready(struct service_reader *reader, const struct place *place, const s
 	case READY_PROBE:
 		if (strcmp(mode, "command") == 0)
 			return rest_is_command(place, words, &def->ready_probe);
-		return value_socket(reader->loader->arena, place, mode, words->word[1],
-				    &def->ready_target) &&
+		return is_target(reader, place, mode, words->word[1]) &&
 		       make_check(reader, place, "--until-ready", words, &def->ready_probe);
 	default:
 		return true;

@@ -52,6 +52,13 @@ static void json_node(struct printer *p, const struct control_node *node)
 
 static void json_service(struct printer *p, const struct control_service *s)
 {
+	static const char *const health[CONTROL_HEALTHS] = {
+		[CONTROL_UNWATCHED] = "unwatched",
+		[CONTROL_UNKNOWN] = "unknown",
+		[CONTROL_WELL] = "well",
+		[CONTROL_ILL] = "ill",
+	};
+
 	json_open(&p->first, NULL, '{');
 	json_string(&p->first, "name", s->name);
 	json_string(&p->first, "state", s->state);
@@ -61,6 +68,9 @@ static void json_service(struct printer *p, const struct control_service *s)
 	json_number(&p->first, "starts", s->starts);
 	json_number(&p->first, "failures", s->failures);
 	json_string(&p->first, "why", s->why);
+	json_string(&p->first, "health", s->health < CONTROL_HEALTHS ? health[s->health] : "?");
+	json_number(&p->first, "check_failures", s->check_failures);
+	json_string(&p->first, "check", s->check);
 	json_close(&p->first, '}');
 }
 

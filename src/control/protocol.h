@@ -14,8 +14,9 @@
 #include "src/config/cluster.h"
 #include "src/config/service.h"
 
-#define CONTROL_MAGIC	   0x63746c31u /* "ctl1": changes with the layout below */
-#define CONTROL_TEXT_BYTES 280
+#define CONTROL_MAGIC	    0x63746c32u /* "ctl2": changes with the layout below */
+#define CONTROL_TEXT_BYTES  280
+#define CONTROL_CHECK_BYTES 128
 
 enum control_verb {
 	CONTROL_STATUS = 1, /* name: one service, "" all; SERVICE records after one NODE record */
@@ -67,7 +68,18 @@ struct control_service {
 	uint32_t starts;	      /* ever */
 	uint32_t failures;	      /* in a row */
 	uint64_t since_ms;	      /* in this state for so long */
+	uint8_t health;		      /* enum control_health */
+	uint32_t check_failures;      /* in a row */
 	char why[CONTROL_TEXT_BYTES]; /* what it waits for, how it ended, what it says of itself */
+	char check[CONTROL_CHECK_BYTES]; /* what its last check found, "" if none has ended yet */
+};
+
+enum control_health {
+	CONTROL_UNWATCHED, /* it has no check and no watchdog */
+	CONTROL_UNKNOWN,   /* not ready, or not checked yet */
+	CONTROL_WELL,
+	CONTROL_ILL, /* its last check failed */
+	CONTROL_HEALTHS
 };
 
 struct control_member {

@@ -119,6 +119,22 @@ static const char *state_word(const struct graph_service *s)
 	return life_state_name(s->life.state);
 }
 
+static void fill_health(struct control_service *out, const struct probe *probe)
+{
+	const struct health *health = &probe->health;
+
+	if (!probe->policy.has_check && !health->watchdog_ms)
+		out->health = CONTROL_UNWATCHED;
+	else if (probe->result == PROBE_BAD)
+		out->health = CONTROL_ILL;
+	else if (probe->result == PROBE_GOOD || (!probe->policy.has_check && health->ping_ms))
+		out->health = CONTROL_WELL;
+	else
+		out->health = CONTROL_UNKNOWN;
+	out->check_failures = health->failures;
+	snprintf(out->check, sizeof(out->check), "%s", probe->text);
+}
+
 static void fill_service(struct control_record *record, size_t index)
 {
 	struct supervisor *sv = server.supervisor;
@@ -136,6 +152,7 @@ static void fill_service(struct control_record *record, size_t index)
 	out->failures = s->life.failures;
 	out->since_ms = loop_now_ms() - s->life.since_ms;
 	supervise_why(sv, (uint16_t)index, out->why, sizeof(out->why));
+	fill_health(out, &instance->probe);
 }
 
 static void fill_node(struct control_record *record)

@@ -199,6 +199,16 @@ static void make_variable(const struct child *child, struct text *text, size_t *
 	add_variable(child, count, start);
 }
 
+static void make_number(const struct child *child, struct text *text, size_t *count,
+			const char *name, unsigned long value)
+{
+	char digits[NUMBER_BYTES];
+	struct text number = {.start = digits, .size = sizeof(digits)};
+
+	text_add_number(&number, value);
+	make_variable(child, text, count, name, digits);
+}
+
 static void make_environment(const struct child *child)
 {
 	const struct spawn_context *context = child->context;
@@ -216,13 +226,14 @@ static void make_environment(const struct child *child)
 	make_variable(child, &text, &count, "INVOCATION_ID", context->invocation);
 	make_variable(child, &text, &count, "NOTIFY_SOCKET", context->notify_path);
 	if (context->listen_count > 0 && context->channel_fd < 0) {
-		char digits[NUMBER_BYTES];
-		struct text number = {.start = digits, .size = sizeof(digits)};
-		text_add_number(&number, context->listen_count);
-		make_variable(child, &text, &count, "LISTEN_FDS", digits);
-		number.used = 0;
-		text_add_number(&number, (unsigned long)getpid());
-		make_variable(child, &text, &count, "LISTEN_PID", digits);
+		make_number(child, &text, &count, "LISTEN_FDS", context->listen_count);
+		make_number(child, &text, &count, "LISTEN_PID", (unsigned long)getpid());
+	}
+	/* sd_watchdog_enabled(3). */
+	if (context->watchdog_ms) {
+		make_number(child, &text, &count, "WATCHDOG_USEC",
+			    (unsigned long)context->watchdog_ms * 1000);
+		make_number(child, &text, &count, "WATCHDOG_PID", (unsigned long)getpid());
 	}
 	if (child->command->builtin) {
 		make_variable(child, &text, &count, "SUPERVISOR_CONFIG", context->config_dir);

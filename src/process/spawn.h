@@ -35,6 +35,7 @@ struct spawn_context {
 	const int *listen_fds; /* as service->listen, same order (src/process/listen.h) */
 	size_t listen_count;
 	const char *notify_path; /* $NOTIFY_SOCKET; NULL: not set */
+	uint32_t watchdog_ms;	 /* $WATCHDOG_USEC and $WATCHDOG_PID; 0: not set */
 	const char *invocation;	 /* $INVOCATION_ID: 32 hexadecimal digits; NULL: not set */
 	const char *config_dir, *node,
 		*run_dir; /* run_dir: "/run/supervisor"; runtime directories are made beside it */

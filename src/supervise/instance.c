@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,6 @@
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
 
-#define PROBE_MS 50
 #define AGAIN_MS 200
 
 static void error_ready(struct watch *watch, uint32_t events);
@@ -74,6 +72,8 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 	};
 	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
 		instance->demand[i].fd = -1;
+	if (!probe_init(instance))
+		return -1;
 	if (def->seccomp.count == 0)
 		return 0;
 	char error[REASON_BYTES];
@@ -265,6 +265,7 @@ static bool run(struct instance *instance, enum purpose purpose)
 		.listen_fds = fds,
 		.listen_count = start ? def->listen_count : 0,
 		.notify_path = sv->notify_path,
+		.watchdog_ms = start ? def->watchdog_ms : 0,
 		.invocation = instance->invocation,
 		.config_dir = sv->source.directory,
 		.node = sv->config->self ? sv->config->self->name : "",
@@ -473,7 +474,7 @@ enum life_event instance_exited(struct instance *instance, int status)
 			snprintf(instance->reason, sizeof(instance->reason),
 				 "killed: out of memory (%s)",
 				 oom == CGROUP_OOM_OWN ? "memory-max" : "of the machine");
-		else if (!good)
+		else if (!good && instance->reason[0] == '\0')
 			snprintf(instance->reason, sizeof(instance->reason),
 				 "killed by signal %d (%s)%s", number, strsignal(number),
 				 number == SIGSYS ? ": a forbidden system call" : "");
@@ -483,7 +484,6 @@ enum life_event instance_exited(struct instance *instance, int status)
 	instance->pidfd = -1;
 	instance->pid = 0;
 	instance->status[0] = '\0'; /* what a process said of itself ends with it */
-	instance->probe_at_ms = 0;
 	if (instance->channel.fd >= 0)
 		links_closed(sv, instance);
 	loop_close(&sv->loop, &instance->channel);
@@ -532,7 +532,7 @@ static void error_ready(struct watch *watch, uint32_t events)
 	if (def->ready == READY_NOW)
 		supervise_event(sv, instance->index, LIFE_BECAME_READY);
 	else if (def->ready == READY_PROBE)
-		instance->probe_at_ms = loop_now_ms() + 1;
+		probe_begin(instance);
 }
 
 static void populated_ready(struct watch *watch, uint32_t events)
@@ -540,31 +540,4 @@ static void populated_ready(struct watch *watch, uint32_t events)
 	(void)events;
 	/* Reading rearms it; what follows from emptiness is decided after the turn, as ever. */
 	cgroup_events_read(watch->fd);
-}
-
-/* To an address of this machine the answer to connect(2) is there at once; what does not answer is
- * not ready. */
-static bool answers(int fd, const struct listen_def *target)
-{
-	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
-	int error = 0;
-	socklen_t length = sizeof(error);
-
-	if (connect(fd, (const struct sockaddr *)&target->address, target->address_length) == 0)
-		return true;
-	if (errno != EINPROGRESS || poll(&poll_fd, 1, 0) != 1)
-		return false;
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error == 0;
-}
-
-bool instance_probe(struct instance *instance)
-{
-	const struct listen_def *target = &instance->def->ready_target;
-	int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	bool answered = fd >= 0 && answers(fd, target);
-
-	if (fd >= 0)
-		close(fd);
-	instance->probe_at_ms = answered ? 0 : loop_now_ms() + PROBE_MS;
-	return answered;
 }

@@ -16,8 +16,6 @@ enum life_event instance_exited(struct instance *instance, int status);
 void instance_swept(struct instance *instance, int status);
 /* Nothing of it is left: its command reaped and its cgroup empty. */
 bool instance_is_empty(struct instance *instance);
-/* A readiness probe is due (READY_PROBE): true if it answered. Never blocks. */
-bool instance_probe(struct instance *instance);
 /* Its cgroup could not be killed for want of a descriptor, and it is time to try again. */
 void instance_kill_again(struct instance *instance);
 /* The stop command could not be started for want of a process, and it is time to try again: false

@@ -48,6 +48,41 @@ static void set_status(struct instance *instance, const char *text)
 	instance->status[used] = '\0';
 }
 
+/* A number of microseconds, as milliseconds. */
+static bool read_usec(const char *text, uint64_t *ms)
+{
+	uint64_t usec = 0;
+
+	if (*text == '\0' || strspn(text, "0123456789") != strlen(text))
+		return false;
+	for (; *text; text++) {
+		if (usec > (UINT64_MAX - 9) / 10)
+			return false;
+		usec = usec * 10 + (uint64_t)(*text - '0');
+	}
+	*ms = usec / 1000 + (usec % 1000 != 0);
+	return true;
+}
+
+/* What sd_notify(3) says of time: the watchdog, and deadlines that are not to be kept. */
+static void take_time(struct instance *instance, const char *line)
+{
+	struct supervisor *sv = instance->supervisor;
+	uint64_t ms;
+
+	if (strcmp(line, "WATCHDOG=1") == 0) {
+		probe_ping(instance);
+	} else if (strcmp(line, "WATCHDOG=trigger") == 0) {
+		probe_trigger(instance);
+	} else if (strncmp(line, "WATCHDOG_USEC=", 14) == 0) {
+		if (read_usec(line + 14, &ms) && ms <= UINT32_MAX)
+			probe_set_watchdog(instance, (uint32_t)ms);
+	} else if (strncmp(line, "EXTEND_TIMEOUT_USEC=", 20) == 0) {
+		if (read_usec(line + 20, &ms) && ms <= UINT32_MAX)
+			life_extend(&sv->service[instance->index].life, loop_now_ms(), ms);
+	}
+}
+
 static void take_line(struct instance *instance, const char *line)
 {
 	if (strcmp(line, "READY=1") == 0) {
@@ -55,6 +90,8 @@ static void take_line(struct instance *instance, const char *line)
 			supervise_event(instance->supervisor, instance->index, LIFE_BECAME_READY);
 	} else if (strncmp(line, "STATUS=", 7) == 0) {
 		set_status(instance, line + 7);
+	} else if (instance->purpose == RUN_START) {
+		take_time(instance, line);
 	}
 }
 

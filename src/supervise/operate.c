@@ -157,17 +157,22 @@ const char *supervise_why(const struct supervisor *sv, uint16_t index, char *tex
 			snprintf(text, bytes, "%s", instance->reason);
 		break;
 	case LIFE_STARTING:
-		snprintf(text, bytes, "%s", instance->status);
+		if (instance->status[0])
+			snprintf(text, bytes, "%s", instance->status);
+		else
+			probe_why(instance, text, bytes);
 		break;
 	case LIFE_READY:
 		if (!s->held_up && s->block == GRAPH_DEPENDENT)
 			snprintf(text, bytes, "waits for %s to stop", other);
 		else
+			probe_why(instance, text, bytes);
+		if (text[0] == '\0')
 			snprintf(text, bytes, "%s", instance->status);
 		break;
 	default:
-		snprintf(text, bytes, "%s%s%s", s->life.given_up ? "too many restarts; " : "",
-			 s->life.timed_out ? "timed out; " : "", instance->reason);
+		snprintf(text, bytes, "%s%s", s->life.given_up ? "too many restarts; " : "",
+			 instance->reason);
 		break;
 	}
 	return text;

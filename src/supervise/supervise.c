@@ -25,8 +25,8 @@
 #define SHUTDOWN_MS 60000
 /* After the kill, the kernel has this long to let go. */
 #define SHUTDOWN_LAST_MS 5000
-/* Six descriptors a service, and some of our own. */
-#define DESCRIPTORS (8 * SERVICES_MAX)
+/* Ten descriptors a service, four of them its check's, and some of our own. */
+#define DESCRIPTORS (12 * SERVICES_MAX)
 
 static const struct cluster_address *lease(const struct supervisor *sv, const char *name)
 {
@@ -200,14 +200,13 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 		log_warnx("%s: too many restarts; last: %s", name, instance->reason);
 		break;
 	case LIFE_BACKOFF:
-		log_warnx("%s: %s%s; again in %llu ms", name,
-			  life->timed_out ? "not ready in time; " : "",
+		log_warnx("%s: %s; again in %llu ms", name,
 			  instance->reason[0] ? instance->reason : "ended",
 			  (unsigned long long)(life->deadline_ms - life->since_ms));
 		break;
 	case LIFE_FAILED:
-		log_warnx("%s: failed: %s%s%s", name, life->given_up ? "too many restarts; " : "",
-			  life->timed_out ? "not ready in time; " : "", instance->reason);
+		log_warnx("%s: failed: %s%s", name, life->given_up ? "too many restarts; " : "",
+			  instance->reason);
 		break;
 	case LIFE_ENDED:
 		log_info("%s: ended", name);
@@ -231,12 +230,15 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 		enum life_state before = life->state;
 		uint32_t starts = life->starts;
 		unsigned actions = life_step(life, &instance->policy, event, loop_now_ms());
+		if (event == LIFE_TIMER)
+			probe_note_timeout(instance, before);
 		bool acted = instance_act(instance, actions);
 		if (life->state != before || life->starts != starts) {
 			tell(sv, index, before);
 			if (sv->changed)
 				sv->changed(sv, index);
 		}
+		probe_follow(instance, before, starts);
 		bool rests = life->state == LIFE_IDLE || life->state == LIFE_FAILED ||
 			     life->state == LIFE_ENDED;
 		if (rests && instance->def->listen_count)
@@ -302,6 +304,8 @@ static void reap(struct supervisor *sv)
 		for (size_t i = 0; i < sv->count; i++) {
 			if (sv->instance[i]->sweep == pid)
 				instance_swept(sv->instance[i], status);
+			if (probe_reaped(sv->instance[i], pid, status))
+				break;
 			if (sv->instance[i]->pid != pid)
 				continue;
 			supervise_event(sv, (uint16_t)i, instance_exited(sv->instance[i], status));
@@ -316,7 +320,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return !a || (b && b < a) ? b : a;
 }
 
-/* Timers of lives and readiness probes; returns the next time one is due, 0: none. */
+/* Timers of lives, readiness and health; returns the next time one is due, 0: none. */
 static uint64_t run_timers(struct supervisor *sv)
 {
 	uint64_t now_ms = loop_now_ms(), next_ms = 0;
@@ -326,12 +330,10 @@ static uint64_t run_timers(struct supervisor *sv)
 		struct life *life = &sv->service[i].life;
 		if (life->deadline_ms && life->deadline_ms <= now_ms)
 			supervise_event(sv, (uint16_t)i, LIFE_TIMER);
-		if (instance->probe_at_ms && instance->probe_at_ms <= now_ms &&
-		    instance_probe(instance))
-			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
 		if (instance->idle_at_ms && instance->idle_at_ms <= now_ms &&
 		    demand_is_unused(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_UNUSED);
+		probe_timers(instance, now_ms);
 		if (instance->kill_at_ms && instance->kill_at_ms <= now_ms)
 			instance_kill_again(instance);
 		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
@@ -341,8 +343,8 @@ static uint64_t run_timers(struct supervisor *sv)
 	supervise_settle(sv);
 	for (size_t i = 0; i < sv->count; i++) {
 		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
-		next_ms = earlier(next_ms, sv->instance[i]->probe_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->idle_at_ms);
+		next_ms = earlier(next_ms, probe_next_ms(sv->instance[i]));
 		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}
@@ -352,7 +354,7 @@ static uint64_t run_timers(struct supervisor *sv)
 static bool all_stopped(const struct supervisor *sv)
 {
 	for (size_t i = 0; i < sv->count; i++)
-		if (life_is_active(&sv->service[i].life))
+		if (life_is_active(&sv->service[i].life) || sv->instance[i]->probe.helper.running)
 			return false;
 	return true;
 }

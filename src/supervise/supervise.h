@@ -23,6 +23,7 @@
 #include "src/process/listen.h"
 #include "src/process/seccomp.h"
 #include "src/service/graph.h"
+#include "src/supervise/probe.h"
 
 #define STATUS_BYTES 120
 #define REASON_BYTES 160
@@ -56,9 +57,9 @@ struct instance {
 	struct watch channel; /* our end of `channel = yes` */
 	int cgroup_fd;
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
-	uint64_t probe_at_ms;	 /* READY_PROBE: next look; 0: none */
 	uint64_t kill_at_ms; /* its cgroup could not be killed, or looked into: again then; 0: no */
 	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
+	struct probe probe;  /* who asks whether it is ready, and well */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };

@@ -22,7 +22,7 @@ VERBS = ["status", "members", "start", "stop", "restart", "kill", "log", "check"
 
 # src/control/protocol.h
 REQUEST = struct.Struct("=IHHi64s")
-MAGIC = 0x63746C31
+MAGIC = 0x63746C32
 STATUS, MEMBERS, START, STOP, RESTART, KILL, SHUTDOWN = range(1, 8)
 NO_WAIT = 2
 END = 4
@@ -164,7 +164,8 @@ def test_status_is_a_table_for_people_and_json_for_scripts(quiet):
     assert status["ready"] is False  # one has failed
     assert status["services_failed"] == 1
     assert {s["name"]: s["state"] for s in status["services"]} == states
-    assert {"name", "state", "wanted", "pid", "since_ms", "starts", "failures", "why"} == set(status["services"][0])
+    assert {"name", "state", "wanted", "pid", "since_ms", "starts", "failures", "why",
+            "health", "check", "check_failures"} == set(status["services"][0])
 
     one = quiet.ctl("status", "sleeper")
     assert one.stdout.splitlines()[-1].split()[:2] == ["sleeper", "ready"]

@@ -102,7 +102,7 @@ def test_a_hung_start_ends_by_its_deadline_and_says_so(namespace):
     hung = "kind = oneshot\nrestart = never\nstart-timeout = 200ms\nstart = /bin/sleep 1000\n"
     with Supervised({"hung": hung}, "hung", namespace) as s:
         s.wait_state("hung", "failed")
-        assert "timed out" in s.status("hung")["why"]
+        assert s.status("hung")["why"] == "not ready in 200 ms: still running"
 
 
 def test_a_program_that_is_not_there_is_named(namespace):

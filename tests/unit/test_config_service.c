@@ -102,8 +102,10 @@ static void a_file_with_every_key(void **state)
 	const struct sockaddr_un *path = (const struct sockaddr_un *)&def->listen[2].address;
 	assert_string_equal(path->sun_path, "/run/full.sock");
 	assert_int_equal(def->ready, READY_PROBE);
-	tcp = (const struct sockaddr_in *)&def->ready_target.address;
-	assert_int_equal(ntohl(tcp->sin_addr.s_addr), 0x0a4d001f);
+	assert_true(def->ready_probe.builtin);
+	assert_string_equal(def->ready_probe.argv.word[0], "check");
+	assert_string_equal(def->ready_probe.argv.word[1], "--until-ready");
+	assert_string_equal(def->ready_probe.argv.word[3], "10.77.0.31:80");
 
 	assert_int_equal(def->start_timeout_ms, 500);
 	assert_int_equal(def->stop_timeout_ms, 0);
