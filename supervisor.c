@@ -51,7 +51,10 @@ static const struct part workers[] = {
 /* `help`: its synopsis, a tab, what it does; NULL: the line of another verb names it. */
 static const struct part verbs[] = {
 	{"status", cmd_status, "status [NAME] [--json]\tservices of this node and their states"},
-	{"members", cmd_members, "members [--json]\tnodes of the cluster, seen from here"},
+	{"members", cmd_members,
+	 "members [--stats] [--json]\tnodes of the cluster, seen from here"},
+	{"members", cmd_members,
+	 "members --watch [--json] [--exec PROGRAM]\twhat happens to them, as it happens"},
 	{"start", cmd_start, "start NAME [--no-wait]\tstart a service and all it requires"},
 	{"stop", cmd_stop,
 	 "stop NAME [--force] [--no-wait]\tstop a service, by force what needs it too"},

@@ -139,6 +139,34 @@ static bool set_node_key(struct parser *parser, const struct place *place, const
 	return true;
 }
 
+/* Words KEY=VALUE for the siblings to read. */
+static bool set_node_tags(struct parser *parser, const struct place *place, const char *value)
+{
+	char *tags = node(parser)->tags, name[NAME_BYTES], checked[NAME_BYTES];
+	struct words words;
+	size_t used = 0;
+
+	if (!words_split(parser->arena, place, value, &words))
+		return false;
+	for (size_t i = 0; i < words.count; i++) {
+		const char *word = words.word[i];
+		size_t length = strlen(word), name_length = strcspn(word, "=");
+		if (name_length == length || name_length >= sizeof(name))
+			return place_expected(place, word, "KEY=VALUE");
+		snprintf(name, sizeof(name), "%.*s", (int)name_length, word);
+		if (!value_name(place, name, checked))
+			return false;
+		for (size_t at = 0; at < length; at++)
+			if (word[at] <= ' ' || word[at] > '~')
+				return place_expected(place, word, "printable ASCII, no blanks");
+		if (used + (used > 0) + length >= TAGS_BYTES)
+			return place_wrong(place, "found more than %d bytes", TAGS_BYTES - 1);
+		used += (size_t)snprintf(tags + used, TAGS_BYTES - used, "%s%s", used ? " " : "",
+					 word);
+	}
+	return true;
+}
+
 static bool set_text(struct parser *parser, const struct place *place, const char *value,
 		     const char **out)
 {
@@ -197,9 +225,13 @@ static const struct key top_keys[] = {
 };
 
 static const struct key node_keys[] = {
-	{"role", set_node_role, true},	  {"address", set_node_address, true},
-	{"key", set_node_key, true},	  {"disk", set_node_disk, false},
-	{"cache", set_node_cache, false}, {0},
+	{"role", set_node_role, true},
+	{"address", set_node_address, true},
+	{"key", set_node_key, true},
+	{"disk", set_node_disk, false},
+	{"cache", set_node_cache, false},
+	{"tags", set_node_tags, false},
+	{0},
 };
 
 static const struct key address_keys[] = {

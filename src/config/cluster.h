@@ -21,8 +21,9 @@
 #define CLUSTER_NODES_MAX     64
 #define CLUSTER_ADDRESSES_MAX 16
 #define CLUSTER_SHARES_MAX    64
-#define KEY_BYTES	      32 /* X25519 public and secret keys (libsodium crypto_box) */
-#define KEYS_MAX	      2	 /* of a node: while its key is changed, the old and the new one */
+#define KEY_BYTES	      32  /* X25519 public and secret keys (libsodium crypto_box) */
+#define TAGS_BYTES	      129 /* a node's tags with a NUL; = MEMBERSHIP_TAGS_MAX + 1 */
+#define KEYS_MAX	      2	  /* of a node: while its key is changed, the old and the new one */
 #define GOSSIP_PORT_DEFAULT   7946
 
 struct ipv4_prefix {
@@ -35,6 +36,7 @@ struct cluster_node {
 	char role[NAME_BYTES]; /* also the name of its default profile */
 	struct ipv4_prefix address;
 	uint8_t key[KEYS_MAX][KEY_BYTES]; /* public */
+	char tags[TAGS_BYTES];		  /* K=V words, single blanks between; "" none */
 	size_t key_count;		  /* 0: `key = none`, nobody speaks with it */
 	const char
 		*disk; /* role data: backing disk of DRBD, "/dev/…" or "serial:NAME"; NULL: none */

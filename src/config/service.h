@@ -77,6 +77,7 @@ struct condition {
 struct process_share {
 	int scheduling;			      /* SCHED_OTHER (0), SCHED_FIFO, … */
 	int scheduling_priority;	      /* SCHED_FIFO, SCHED_RR: 1 to 99 */
+	bool scheduling_optional;	      /* a refusal does not matter */
 	cpu_set_t cpu_affinity;		      /* empty: any */
 	int io_priority;		      /* as ioprio_set(2) has it; 0: none of its own */
 	uint64_t memory_high_bytes;	      /* 0: none; so are the others */

@@ -30,13 +30,17 @@ bool key_scheduling(struct service_reader *reader, const struct place *place,
 	(void)reader;
 	for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
 		if (strcmp(policies[i].name, words->word[0]) != 0 ||
-		    words->count != (policies[i].priority ? 2 : 1))
+		    words->count < (policies[i].priority ? 2 : 1) ||
+		    words->count > (policies[i].priority ? 3 : 1))
 			continue;
+		if (words->count == 3 && strcmp(words->word[2], "optional") != 0)
+			return place_expected(place, words->word[2], "optional");
 		if (policies[i].priority &&
 		    !value_number(place, words->word[1], 1, PRIORITY_MAX, &priority))
 			return false;
 		share->scheduling = policies[i].policy;
 		share->scheduling_priority = (int)priority;
+		share->scheduling_optional = words->count == 3;
 		return true;
 	}
 	return place_expected(place, words->word[0],

@@ -106,11 +106,13 @@ static int connect_to(const struct client_options *options)
 	return fd;
 }
 
-static bool waits_for_a_service(const struct control_request *request)
+/* The answer may take any time. */
+static bool waits(const struct control_request *request)
 {
-	return (request->verb == CONTROL_START || request->verb == CONTROL_STOP ||
-		request->verb == CONTROL_RESTART) &&
-	       !(request->flags & CONTROL_NO_WAIT);
+	return request->verb == CONTROL_WATCH ||
+	       ((request->verb == CONTROL_START || request->verb == CONTROL_STOP ||
+		 request->verb == CONTROL_RESTART) &&
+		!(request->flags & CONTROL_NO_WAIT));
 }
 
 static int ask(int fd, struct control_request *request)
@@ -118,7 +120,7 @@ static int ask(int fd, struct control_request *request)
 	struct timeval limit = {.tv_sec = ANSWER_SECONDS};
 
 	request->magic = CONTROL_MAGIC;
-	if (!waits_for_a_service(request))
+	if (!waits(request))
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) == (ssize_t)sizeof(*request))
 		return 0;
@@ -192,7 +194,8 @@ static bool colours(void)
 const char *client_colour(const char *state)
 {
 	static const char *const good[] = {"ready", "alive"}, *const bad[] = {"failed", "backoff",
-									      "dead"};
+									      "dead",	"revoked",
+									      "twins",	"clones"};
 
 	if (!colours())
 		return "";

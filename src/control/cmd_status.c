@@ -21,8 +21,10 @@ static void print_node(const struct control_node *node)
 	       client_duration(node->up_ms, up, sizeof(up)));
 	if (node->boot_ms)
 		printf(", ready after %s", client_duration(node->boot_ms, boot, sizeof(boot)));
-	printf("  %u of %u services ready\n\n%-24s %-10s %7s %8s %6s\n", node->services_ready,
-	       node->services, "SERVICE", "STATE", "PID", "SINCE", "STARTS");
+	printf("  %u of %u services ready\n", node->services_ready, node->services);
+	if (node->alarm[0])
+		printf("ALARM: %s\n", node->alarm);
+	printf("\n%-24s %-10s %7s %8s %6s\n", "SERVICE", "STATE", "PID", "SINCE", "STARTS");
 }
 
 static void print_service(const struct control_service *s)
@@ -47,6 +49,7 @@ static void json_node(struct printer *p, const struct control_node *node)
 	json_number(&p->first, "boot_ms", (int64_t)node->boot_ms);
 	json_number(&p->first, "services_ready", node->services_ready);
 	json_number(&p->first, "services_failed", node->services_failed);
+	json_string(&p->first, "alarm", node->alarm);
 	json_open(&p->first, "services", '[');
 }
 

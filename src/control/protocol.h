@@ -14,18 +14,21 @@
 #include "src/config/cluster.h"
 #include "src/config/service.h"
 
-#define CONTROL_MAGIC	    0x63746c32u /* "ctl2": changes with the layout below */
+#define CONTROL_MAGIC	    0x63746c33u /* "ctl3": changes with the layout below */
 #define CONTROL_TEXT_BYTES  280
 #define CONTROL_CHECK_BYTES 128
+#define CONTROL_TAGS_BYTES  129
+#define CONTROL_DROPS	    11
 
 enum control_verb {
 	CONTROL_STATUS = 1, /* name: one service, "" all; SERVICE records after one NODE record */
-	CONTROL_MEMBERS,    /* MEMBER records */
+	CONTROL_MEMBERS,    /* one GOSSIP record, MEMBER records */
 	CONTROL_START,
 	CONTROL_STOP,
 	CONTROL_RESTART,
 	CONTROL_KILL,	  /* number: the signal, to all processes of the service */
 	CONTROL_SHUTDOWN, /* number: enum control_shutdown */
+	CONTROL_WATCH,	  /* EVENT records, for as long as the client stays */
 	CONTROL_VERBS_END,
 };
 
@@ -46,7 +49,9 @@ enum control_type {
 	CONTROL_NODE_RECORD = 1,
 	CONTROL_SERVICE_RECORD,
 	CONTROL_MEMBER_RECORD,
-	CONTROL_END
+	CONTROL_END,
+	CONTROL_GOSSIP_RECORD,
+	CONTROL_EVENT_RECORD,
 };
 
 struct control_node {
@@ -57,6 +62,7 @@ struct control_node {
 	uint16_t services, services_ready, services_failed;
 	uint64_t up_ms;	  /* since the supervising process began */
 	uint64_t boot_ms; /* from then until all was ready for the first time; 0: not yet */
+	char alarm[160];  /* "", or what is wrong about who speaks as whom in the cluster */
 };
 
 struct control_service {
@@ -86,13 +92,41 @@ struct control_member {
 	char name[NAME_BYTES];
 	char role[NAME_BYTES];
 	char address[20];
-	char state[12]; /* "alive", "suspect", "dead", "left", "unknown" */
+	char state[12];	   /* "alive", "suspect", "dead", "left", "unknown" */
+	char conflict[12]; /* "", "twins", "clones", "elsewhere" */
 	uint8_t self;
 	uint8_t ready;
+	uint8_t stale;	 /* the gossip process does not run: as it was when it ended */
+	uint8_t revoked; /* the cluster file gives it no key */
 	uint16_t services, services_ready, services_failed;
-	uint32_t rtt_us;
+	uint8_t version; /* of the gossip protocol; 0: unknown */
+	uint8_t session; /* its boot is proven to us */
+	uint32_t rtt_us, rtt_min_us, rtt_last_us;
+	uint32_t loss_permille;
 	uint32_t generation, incarnation;
+	uint64_t boot_id;
 	uint64_t since_ms; /* in this state for so long */
+	uint64_t sent, received, missed;
+	char tags[CONTROL_TAGS_BYTES];
+	char alarm[160];
+};
+
+struct control_gossip {
+	uint8_t running; /* 0: all that follows is of the process before */
+	uint8_t locked, realtime;
+	uint32_t health;
+	uint64_t since_ms; /* running, or not, for so long */
+	uint64_t ticks, late_ticks, packets_in, packets_out, bytes_in, bytes_out;
+	uint64_t changes, suspicions, objections;
+	uint64_t dropped[CONTROL_DROPS]; /* by enum gossip_drop */
+};
+
+struct control_event {
+	uint64_t number; /* an event's own; "now": that of the first event not contained in it */
+	uint64_t missed; /* so many before it are lost */
+	uint64_t age_ms;
+	char what[12]; /* "now", "joined", …, "missed": then the rest is empty */
+	struct control_member member;
 };
 
 struct control_end {
@@ -108,6 +142,8 @@ struct control_record {
 		struct control_node node;
 		struct control_service service;
 		struct control_member member;
+		struct control_gossip gossip;
+		struct control_event event;
 		struct control_end end;
 	};
 };

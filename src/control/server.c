@@ -1,6 +1,5 @@
 #include "src/control/server.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -13,11 +12,17 @@
 
 #include "src/base/log.h"
 #include "src/control/protocol.h"
+#include "src/control/serve_members.h"
+#include "src/supervise/gossip_link.h"
 #include "src/supervise/instance.h"
 
 #define CLIENTS_MAX 64
 /* The rest is for those that are answered at once. */
 #define WAITING_MAX 48
+/* Those that follow the members' events. */
+#define WATCHERS_MAX 8
+/* The gossip process answers at once, or the answer goes without it. */
+#define GOSSIP_MS 500
 /* No descriptor for a new client: the listener rests for so long. */
 #define PAUSE_MS 100
 
@@ -32,6 +37,11 @@ struct client {
 	/* status, members: records [next, last) are still to be sent, then the END. */
 	void (*fill)(struct control_record *record, size_t number);
 	size_t next, last;
+	/* members: the question to the gossip process that is not answered yet, 0: none. */
+	uint64_t asked, asked_until_ms;
+	/* members --watch */
+	bool watching, congested;
+	struct members_cursor cursor;
 };
 
 static struct {
@@ -39,6 +49,7 @@ static struct {
 	struct watch listener;
 	struct client client[CLIENTS_MAX];
 	uint64_t serial;
+	uint64_t paused_until_ms; /* the listener rests; 0: it does not */
 	int reserve_fd; /* given up for a client when no other descriptor is left; -1 meanwhile */
 	uint64_t first_ready_ms;
 } server;
@@ -52,8 +63,9 @@ static void open_reserve(void)
 static void drop(struct client *client)
 {
 	loop_close(&server.supervisor->loop, &client->watch);
-	client->waiting = false;
+	client->waiting = client->watching = client->congested = false;
 	client->fill = NULL;
+	client->asked = 0;
 	open_reserve();
 }
 
@@ -173,6 +185,7 @@ static void fill_node(struct control_record *record)
 	out->services_failed = (uint16_t)failed;
 	out->up_ms = loop_now_ms() - sv->started_ms;
 	out->boot_ms = server.first_ready_ms;
+	members_alarm(out->alarm, sizeof(out->alarm));
 }
 
 /* The node, then its services. */
@@ -200,43 +213,116 @@ static void status(struct client *client, const struct control_request *request,
 		drop(client);
 }
 
-static void fill_member(struct control_record *record, size_t index)
-{
-	const struct supervisor *sv = server.supervisor;
-	const struct cluster_node *node = &sv->config->cluster->node[index];
-	const struct member *member = &sv->member[index];
-	const struct gossip_member *said = &member->said;
-	struct control_member *out = &record->member;
+/* ---- members ---- */
 
-	record->type = CONTROL_MEMBER_RECORD;
-	snprintf(out->name, sizeof(out->name), "%s", node->name);
-	snprintf(out->role, sizeof(out->role), "%s", node->role);
-	inet_ntop(AF_INET, &node->address.address, out->address, sizeof(out->address));
-	snprintf(out->state, sizeof(out->state), "%s",
-		 member->known ? gossip_state_name(said->state) : "unknown");
-	out->self = node == sv->config->self;
-	if (!member->known)
-		return;
-	out->ready = said->ready;
-	out->services = said->services;
-	out->services_ready = said->services_ready;
-	out->services_failed = said->services_failed;
-	out->rtt_us = said->rtt_us;
-	out->generation = said->generation;
-	out->incarnation = said->incarnation;
-	uint64_t now_ms = loop_now_ms();
-	out->since_ms = now_ms > said->since_ms ? now_ms - said->since_ms : 0;
+static void set_due(void)
+{
+	uint64_t due_ms = server.paused_until_ms;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		const struct client *client = &server.client[i];
+		if (client->asked && (!due_ms || client->asked_until_ms < due_ms))
+			due_ms = client->asked_until_ms;
+	}
+	server.supervisor->control_due_ms = due_ms;
+}
+
+static void tell_members(struct client *client)
+{
+	client->asked = 0;
+	send_records(client, members_fill, 0, members_count());
 }
 
 static void members(struct client *client)
 {
-	const struct cluster *cluster = server.supervisor->config->cluster;
+	struct supervisor *sv = server.supervisor;
 
-	if (!cluster) {
+	if (!sv->config->cluster) {
 		end(client, 1, "this node is of no cluster: there is no cluster.conf");
 		return;
 	}
-	send_records(client, fill_member, 0, cluster->node_count);
+	if (!gossip_view()->cluster) {
+		end(client, 1, "no gossip process has run here yet");
+		return;
+	}
+	client->asked = gossip_link_ask(sv);
+	if (client->asked == 0) {
+		tell_members(client);
+		return;
+	}
+	client->asked_until_ms = loop_now_ms() + GOSSIP_MS;
+	set_due();
+}
+
+/* Sends what happened since; the rest when the client has read that. */
+static void tell_events(struct client *client)
+{
+	struct loop *loop = &server.supervisor->loop;
+	struct control_record record;
+	bool congested = false;
+
+	for (;;) {
+		memset(&record, 0, sizeof(record));
+		if (!members_next(&client->cursor, &record))
+			break;
+		if (!reply(client, (enum control_type)record.type, &record)) {
+			congested = errno == EAGAIN;
+			if (!congested) {
+				drop(client);
+				return;
+			}
+			break;
+		}
+		members_advance(&client->cursor);
+	}
+	if (congested != client->congested &&
+	    loop_modify(loop, &client->watch, EPOLLIN | (congested ? EPOLLOUT : 0)) < 0)
+		drop(client);
+	else
+		client->congested = congested;
+}
+
+static void watch_members(struct client *client)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		count += server.client[i].watching;
+	if (!server.supervisor->config->cluster) {
+		end(client, 1, "this node is of no cluster: there is no cluster.conf");
+	} else if (count == WATCHERS_MAX) {
+		end(client, 1, "too many others follow the members already");
+	} else {
+		client->watching = true;
+		members_begin(&client->cursor);
+		tell_events(client);
+	}
+}
+
+static void gossip_news(void)
+{
+	const struct gossip_view *view = gossip_view();
+
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		struct client *client = &server.client[i];
+		if (client->asked && (!view->running || view->answered >= client->asked))
+			tell_members(client);
+		if (client->watching && !client->congested)
+			tell_events(client);
+	}
+	set_due();
+}
+
+/* A word from one that follows: it is gone, or can take more. */
+static void watcher_ready(struct client *client)
+{
+	char byte;
+	ssize_t n = recv(client->watch.fd, &byte, 1, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		tell_events(client);
+	else
+		drop(client);
 }
 
 static bool has_given_up(const struct graph_service *s)
@@ -332,12 +418,19 @@ static void settled(struct supervisor *sv)
 	for (size_t i = 0; i < CLIENTS_MAX; i++)
 		if (server.client[i].waiting)
 			answer_if_done(&server.client[i]);
-	if (sv->control_due_ms && loop_now_ms() >= sv->control_due_ms) {
-		sv->control_due_ms = 0;
+	if (!sv->control_due_ms || loop_now_ms() < sv->control_due_ms)
+		return;
+	uint64_t now_ms = loop_now_ms();
+	if (server.paused_until_ms && now_ms >= server.paused_until_ms) {
+		server.paused_until_ms = 0;
 		open_reserve();
 		if (loop_modify(&sv->loop, &server.listener, EPOLLIN) < 0)
 			log_warn("control socket");
 	}
+	for (size_t i = 0; i < CLIENTS_MAX; i++)
+		if (server.client[i].asked && now_ms >= server.client[i].asked_until_ms)
+			tell_members(&server.client[i]);
+	set_due();
 }
 
 static size_t waiting_clients(void)
@@ -438,7 +531,7 @@ static void serve(struct client *client, const struct control_request *request)
 {
 	struct supervisor *sv = server.supervisor;
 	int index = request->name[0] ? supervise_find(sv, request->name) : -1;
-	bool needs_service = request->verb != CONTROL_MEMBERS &&
+	bool needs_service = request->verb != CONTROL_MEMBERS && request->verb != CONTROL_WATCH &&
 			     request->verb != CONTROL_SHUTDOWN &&
 			     !(request->verb == CONTROL_STATUS && !request->name[0]);
 
@@ -455,6 +548,9 @@ static void serve(struct client *client, const struct control_request *request)
 		break;
 	case CONTROL_MEMBERS:
 		members(client);
+		break;
+	case CONTROL_WATCH:
+		watch_members(client);
 		break;
 	case CONTROL_KILL:
 		send_signal(client, request, (uint16_t)index);
@@ -478,10 +574,14 @@ static void client_ready(struct watch *watch, uint32_t events)
 		send_more(client);
 		return;
 	}
+	if (client->watching) {
+		watcher_ready(client);
+		return;
+	}
 	ssize_t n = recv(watch->fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0 || client->waiting)
+	if (n <= 0 || client->waiting || client->asked)
 		drop(client);
 	else if (!control_request_valid(&request, (size_t)n))
 		end(client, 2,
@@ -491,14 +591,14 @@ static void client_ready(struct watch *watch, uint32_t events)
 		serve(client, &request);
 }
 
-/* Who has kept his place longest without waiting for a service; NULL: all wait. */
+/* Who has kept his place longest without waiting for something; NULL: all wait. */
 static struct client *oldest_idle(void)
 {
 	struct client *oldest = NULL;
 
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		struct client *client = &server.client[i];
-		if (client->watch.fd >= 0 && !client->waiting &&
+		if (client->watch.fd >= 0 && !client->waiting && !client->watching &&
 		    (!oldest || client->serial < oldest->serial))
 			oldest = client;
 	}
@@ -548,7 +648,8 @@ static void accept_ready(struct watch *watch, uint32_t events)
 		/* It would be readable, and fail, again and again. */
 		log_warn("accept a command");
 		if (loop_modify(&sv->loop, watch, 0) == 0)
-			sv->control_due_ms = loop_now_ms() + PAUSE_MS;
+			server.paused_until_ms = loop_now_ms() + PAUSE_MS;
+		set_due();
 		return;
 	}
 	struct client *client = find_place();
@@ -592,6 +693,7 @@ int control_open(struct supervisor *sv)
 	}
 	sv->changed = changed;
 	sv->settled = settled;
+	gossip_link_on_news(gossip_news);
 	return 0;
 }
 

@@ -130,7 +130,7 @@ static size_t seal_packet(struct seal_self *self, const struct seal_peer *peer, 
 	header->sender_boot = self->boot_id;
 	header->sequence = self->sequence;
 	/* Should a machine be resumed twice from one snapshot, nonces still differ. */
-	header->salt |= (uint64_t)randombytes_random() << 32;
+	randombytes_buf(&header->salt, sizeof(header->salt));
 
 	uint8_t nonce[crypto_aead_xchacha20poly1305_ietf_NPUBBYTES], key[SEAL_KEY_BYTES];
 	if (header->type == WIRE_HEARTBEAT)
@@ -156,7 +156,6 @@ size_t seal_heartbeat(struct seal_self *self, struct seal_peer *peer, const uint
 	struct wire_header header = {
 		.type = WIRE_HEARTBEAT,
 		.receiver_boot = peer->boot_id,
-		.salt = ++peer->count_out,
 	};
 	return seal_packet(self, peer, peer->pair_at, &header, content, content_bytes, now_us, out);
 }
@@ -271,20 +270,6 @@ static bool remember(struct seal_peer *peer, uint64_t sequence)
 	return at == 0;
 }
 
-/* How many of its heartbeats did not come, by the numbers in them. */
-static void count_heartbeat(struct seal_peer *peer, const struct wire_header *header, bool newest)
-{
-	uint32_t number = (uint32_t)header->salt;
-
-	peer->received++;
-	if (newest && number > peer->count_in && peer->count_in != 0)
-		peer->lost += number - peer->count_in - 1;
-	else if (!newest && number < peer->count_in && peer->lost > 0)
-		peer->lost--; /* overtaken only */
-	if (newest)	      /* a new process of the same boot counts anew */
-		peer->count_in = number;
-}
-
 static void begin_session(const struct seal_self *self, struct seal_peer *peer, uint8_t pair,
 			  uint64_t now_us, struct seal_opened *opened)
 {
@@ -310,7 +295,6 @@ static void begin_session(const struct seal_self *self, struct seal_peer *peer, 
 	/* What this boot said to an earlier process of ours must not be said again to us. */
 	peer->floor = header->sequence;
 	memset(peer->window, 0, sizeof(peer->window));
-	peer->count_out = peer->count_in = 0;
 	opened->contact = true;
 }
 
@@ -417,7 +401,6 @@ static int open_present(const struct seal_self *self, struct seal_peer *peer, co
 	opened->newest = remember(peer, sequence);
 	if (opened->newest)
 		peer->newest_us = now_us;
-	count_heartbeat(peer, &opened->header, opened->newest);
 	return 0;
 }
 
@@ -497,7 +480,7 @@ int seal_open_elsewhere(struct seal_self *self, struct seal_peer *peer, const ui
 	bool hello = opened->header.type == WIRE_HELLO;
 	if (!hello && opened->header.type != WIRE_ANSWER)
 		return GOSSIP_DROP_SOURCE + 1;
-	if (!take_token(&self->total, SEAL_TOTAL_RATE, now_us))
+	if (!take_token(&self->elsewhere, SEAL_ELSEWHERE_RATE, now_us))
 		return GOSSIP_DROP_FLOOD + 1;
 	if (!open_seal(self, peer, packet, bytes, opened, &pair))
 		return GOSSIP_DROP_SEAL + 1;

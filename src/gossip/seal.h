@@ -40,10 +40,11 @@ enum seal_class {
 	SEAL_BLIND,   /* none: HELLO */
 	SEAL_CLASSES,
 };
-#define SEAL_SESSION_RATE 256
-#define SEAL_KNOWING_RATE 32
-#define SEAL_BLIND_RATE	  16
-#define SEAL_TOTAL_RATE	  128 /* BLIND and from elsewhere, of all together */
+#define SEAL_SESSION_RATE   256
+#define SEAL_KNOWING_RATE   32
+#define SEAL_BLIND_RATE	    16
+#define SEAL_TOTAL_RATE	    128 /* BLIND, of all siblings together */
+#define SEAL_ELSEWHERE_RATE 16	/* from addresses that are no sibling's */
 
 #define SEAL_HANDSHAKE_BYTES (WIRE_HEADER_BYTES + WIRE_HANDSHAKE_BYTES + WIRE_SEAL_BYTES)
 
@@ -52,7 +53,7 @@ struct seal_self {
 	uint8_t secret_key[GOSSIP_KEY_BYTES], public_key[GOSSIP_KEY_BYTES];
 	uint8_t cookie_key[SEAL_KEY_BYTES]; /* random, of this process */
 	uint64_t sequence;		    /* of the last packet sent */
-	struct seal_bucket total;
+	struct seal_bucket total, elsewhere;
 };
 
 /* A boot that spoke for the name. */
@@ -90,8 +91,6 @@ struct seal_peer {
 	uint64_t window[SEAL_WINDOW]; /* the largest sequences accepted, in falling order, 0 = free
 				       */
 	uint64_t newest_us;	      /* when the largest came */
-	uint32_t count_out, count_in; /* heartbeats of this session: our last, its last */
-	uint64_t received, lost;      /* of its heartbeats, ever */
 
 	struct seal_life former[SEAL_FORMER];
 	/* Quarantine: nobody speaks for the name while both of these do. */

@@ -342,7 +342,7 @@ static void set_priority(const struct child *child)
 	if (setpriority(PRIO_PROCESS, 0, nice) < 0 && nice != 0)
 		fail(child, STAGE_NICE, 0);
 	if (syscall(SYS_sched_setscheduler, 0, share->scheduling, &parameter) < 0 &&
-	    share->scheduling != SCHED_OTHER)
+	    share->scheduling != SCHED_OTHER && !share->scheduling_optional)
 		fail(child, STAGE_SCHEDULING, 0);
 	if (CPU_COUNT(&share->cpu_affinity) > 0 &&
 	    sched_setaffinity(0, sizeof(share->cpu_affinity), &share->cpu_affinity) < 0)

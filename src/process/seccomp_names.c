@@ -12,7 +12,8 @@ static const struct {
 	const char *call;
 	int argument;
 } selector[] = {
-	{"socket", 0}, {"socketpair", 0}, {"ioctl", 1}, {"prctl", 0}, {"fcntl", 1}, {"madvise", 2},
+	{"socket", 0}, {"socketpair", 0}, {"ioctl", 1},	     {"prctl", 0},
+	{"fcntl", 1},  {"madvise", 2},	  {"setsockopt", 2}, {"getsockopt", 2},
 };
 
 #ifndef PR_SET_VMA
@@ -37,7 +38,9 @@ static const struct {
 	CONSTANT("prctl", PR_SET_VMA),	    CONSTANT("prctl", PR_SET_NAME),
 	CONSTANT("prctl", PR_GET_NAME),	    CONSTANT("prctl", PR_SET_DUMPABLE),
 	CONSTANT("prctl", PR_GET_DUMPABLE), CONSTANT("prctl", PR_SET_PDEATHSIG),
-	CONSTANT("prctl", PR_CAPBSET_READ),
+	CONSTANT("prctl", PR_CAPBSET_READ), CONSTANT("setsockopt", SO_ATTACH_FILTER),
+	CONSTANT("getsockopt", SO_DOMAIN),  CONSTANT("getsockopt", SO_TYPE),
+	CONSTANT("getsockopt", SO_MEMINFO),
 };
 
 static const struct {

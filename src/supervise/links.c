@@ -11,6 +11,7 @@
 
 #include "src/base/log.h"
 #include "src/log/message.h"
+#include "src/supervise/gossip_link.h"
 #include "src/supervise/instance.h"
 
 /* ---- log ---- */
@@ -93,138 +94,12 @@ static void log_link_open(struct supervisor *sv, struct instance *log)
 			log_link_add(sv, sv->instance[i]);
 }
 
-/* ---- gossip ---- */
-
-static bool gossip_send(struct supervisor *sv, const struct gossip_message *message)
-{
-	struct instance *gossip = sv->instance[sv->gossip];
-
-	if (send(gossip->channel.fd, message, sizeof(*message), MSG_NOSIGNAL) ==
-	    (ssize_t)sizeof(*message))
-		return true;
-	/* EPIPE: it has just ended, and its exit follows. EAGAIN: it does not read; what it has to
-	 * know is told again. */
-	if (errno != EPIPE && errno != EAGAIN)
-		log_warn("tell the gossip process");
-	return false;
-}
-
-static void gossip_received(struct supervisor *sv, const struct gossip_message *message)
-{
-	const struct cluster *cluster = sv->config->cluster;
-	const struct gossip_member *said = &message->member;
-
-	/* Progress is for the watchdog to come; a leave ends with the process. */
-	if (message->type != GOSSIP_MEMBER || said->index >= cluster->node_count)
-		return;
-	struct member *member = &sv->member[said->index];
-	if (member->known && member->said.state != said->state)
-		log_info("%s: %s is %s", sv->config->self->name, cluster->node[said->index].name,
-			 gossip_state_name(said->state));
-	member->known = true;
-	member->said = *said;
-}
-
-static void gossip_ready(struct watch *watch, uint32_t events)
-{
-	struct instance *gossip = watch->owner;
-	struct supervisor *sv = gossip->supervisor;
-	struct gossip_message message;
-
-	(void)events;
-	ssize_t n = recv(watch->fd, &message, sizeof(message), MSG_TRUNC);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		loop_close(&sv->loop, watch); /* its exit follows */
-		return;
-	}
-	if (!sv->config->cluster ||
-	    !gossip_message_valid(&message, (size_t)n, GOSSIP_FROM_PROCESS)) {
-		log_warnx("%s: sent an invalid message of %zd bytes: ended", gossip->def->name, n);
-		instance_signal(gossip, SIGKILL);
-		return;
-	}
-	gossip_received(sv, &message);
-}
-
-static void gossip_link_open(struct supervisor *sv, struct instance *gossip)
-{
-	const struct cluster *cluster = sv->config->cluster;
-	struct gossip_message message;
-
-	gossip->channel.ready = gossip_ready;
-	if (loop_add(&sv->loop, &gossip->channel, EPOLLIN) < 0)
-		log_warn("watch the gossip process");
-	if (!cluster || !sv->config->has_identity)
-		return;
-
-	gossip_message_init(&message, GOSSIP_SELF);
-	message.self.index = (uint16_t)(sv->config->self - cluster->node);
-	message.self.node_count = (uint16_t)cluster->node_count;
-	message.self.boot_id = sv->boot_id;
-	memcpy(message.self.cluster, cluster->name, sizeof(message.self.cluster));
-	memcpy(message.self.secret_key, sv->config->identity.secret_key,
-	       sizeof(message.self.secret_key));
-	bool sent = gossip_send(sv, &message);
-	explicit_bzero(&message, sizeof(message));
-	for (size_t i = 0; sent && i < cluster->node_count; i++) {
-		const struct cluster_node *node = &cluster->node[i];
-		gossip_message_init(&message, GOSSIP_NODE);
-		message.node.index = (uint16_t)i;
-		message.node.port = cluster->gossip_port;
-		message.node.address = node->address.address.s_addr;
-		memcpy(message.node.name, node->name, sizeof(message.node.name));
-		memcpy(message.node.role, node->role, sizeof(message.node.role));
-		memcpy(message.node.key, node->key, sizeof(message.node.key));
-		message.node.key_count = (uint8_t)node->key_count;
-		sent = gossip_send(sv, &message);
-	}
-	if (!sent) {
-		log_warnx("%s: could not be told who is in the cluster: ended", gossip->def->name);
-		instance_signal(gossip, SIGKILL);
-	}
-	sv->told_ready = false;
-	gossip_link_update(sv);
-}
-
-void gossip_link_update(struct supervisor *sv)
-{
-	struct gossip_message message;
-	unsigned ready, failed;
-
-	if (sv->gossip < 0 || sv->instance[sv->gossip]->channel.fd < 0 || !sv->config->cluster)
-		return;
-	bool all = supervise_all_ready(sv, &ready, &failed) && sv->goal == GOAL_RUN;
-	gossip_message_init(&message, GOSSIP_READY);
-	message.ready.ready = all;
-	message.ready.services = (uint16_t)sv->count;
-	message.ready.services_ready = (uint16_t)ready;
-	message.ready.services_failed = (uint16_t)failed;
-	if (sv->told_ready && memcmp(&message.ready, &sv->told, sizeof(message.ready)) == 0)
-		return;
-	if (gossip_send(sv, &message)) {
-		sv->told = message.ready;
-		sv->told_ready = true;
-	}
-}
-
-void gossip_link_leave(struct supervisor *sv)
-{
-	struct gossip_message message;
-
-	if (sv->gossip < 0 || sv->instance[sv->gossip]->channel.fd < 0 || !sv->config->cluster)
-		return;
-	gossip_message_init(&message, GOSSIP_LEAVE);
-	gossip_send(sv, &message);
-}
-
 /* ---- both ---- */
 
 void links_opened(struct supervisor *sv, struct instance *instance)
 {
 	if (instance->index == sv->gossip)
-		gossip_link_open(sv, instance);
+		gossip_link_opened(sv, instance);
 	else if (instance->index == sv->log)
 		log_link_open(sv, instance);
 }
@@ -232,5 +107,5 @@ void links_opened(struct supervisor *sv, struct instance *instance)
 void links_closed(struct supervisor *sv, const struct instance *instance)
 {
 	if (instance->index == sv->gossip)
-		sv->told_ready = false;
+		gossip_link_closed(sv);
 }

@@ -1,7 +1,6 @@
 /*
  * The helper processes with a channel: gossip and log. Each is a service like any other; only what
- * travels over its channel is known here. Every message from them is validated; one that breaks the
- * rules is killed and starts anew.
+ * travels over its channel is known here and in gossip_link.h.
  */
 #ifndef SUPERVISOR_SUPERVISE_LINKS_H
 #define SUPERVISOR_SUPERVISE_LINKS_H
@@ -14,9 +13,5 @@ void links_closed(struct supervisor *supervisor, const struct instance *instance
 
 /* Hands the read end of a service's output to the log process, if that runs. */
 void log_link_add(struct supervisor *supervisor, const struct instance *instance);
-/* Tells the siblings whether all of this node is up, when that changed. */
-void gossip_link_update(struct supervisor *supervisor);
-/* This node leaves in good order. */
-void gossip_link_leave(struct supervisor *supervisor);
 
 #endif

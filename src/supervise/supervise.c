@@ -17,6 +17,7 @@
 #include "src/process/sweep.h"
 #include "src/supervise/demand.h"
 #include "src/supervise/instance.h"
+#include "src/supervise/gossip_link.h"
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
 

@@ -64,12 +64,6 @@ struct instance {
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };
 
-/* What the gossip process says of a member. */
-struct member {
-	bool known; /* a MEMBER message came */
-	struct gossip_member said;
-};
-
 enum goal { GOAL_RUN, GOAL_POWEROFF, GOAL_REBOOT, GOAL_HALT, GOAL_EXIT };
 
 struct supervisor {
@@ -105,7 +99,6 @@ struct supervisor {
 	int log;	 /* … log */
 	bool told_ready; /* `told` was sent to the present gossip process */
 	struct gossip_ready told;
-	struct member member[CLUSTER_NODES_MAX];
 
 	/*
 	 * The control socket's: told after every change of a service's state, and once all that

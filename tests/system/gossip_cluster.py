@@ -15,15 +15,19 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("SUPERVISOR_BIN", TOP / "build/supervisor"))
 
 # src/gossip/message.h
-MAGIC = 0x676F7331
-SELF, NODE, READY, LEAVE, MEMBER, PROGRESS, LEFT = 1, 2, 3, 4, 16, 17, 18
+MAGIC = 0x676F7332
+SELF, NODE, READY, LEAVE, PING, KNOWN, QUERY = 1, 2, 3, 4, 5, 6, 7
+MEMBER, PROGRESS, LEFT, PEER = 16, 17, 18, 19
 STATES = ["unknown", "alive", "suspect", "dead", "left"]
-DROPS = ["short", "magic", "source", "flood", "replay", "boot", "seal", "content", "send", "conflict"]
-MESSAGE_BYTES = 200
+DROPS = ["short", "magic", "source", "flood", "replay", "boot", "seal", "content", "send", "conflict", "kernel"]
+CHANGES = ["numbers", "joined", "alive", "suspect", "dead", "left", "updated", "conflict"]
+CONFLICTS = ["", "twins", "clones", "elsewhere"]
+MEMBER_FORMAT = "=HBBHHHBBIIIQQIB3x128s"
+MESSAGE_BYTES = 224
 
 
 def message(kind, body=b""):
-    return struct.pack("=IHH", MAGIC, kind, 0) + body.ljust(192, b"\0")
+    return struct.pack("=IHH", MAGIC, kind, 0) + body.ljust(216, b"\0")
 
 
 def keygen():
@@ -42,8 +46,8 @@ class Node:
         self.socket = None
         self.boot = 0
         self.process = self.channel = None
-        self.members, self.history, self.progress = {}, [], None
-        self.left = False
+        self.members, self.peers, self.history, self.events = {}, {}, [], []
+        self.left, self.progress, self.serial, self.tags = False, None, 0, b""
 
     def open(self):
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -54,23 +58,39 @@ class Node:
         member = self.members.get(index)
         return member["state"] if member else None
 
+    def last_sequence(self):
+        return max([event["sequence"] for event in self.events], default=0)
+
     def take(self, data):
         assert len(data) == MESSAGE_BYTES
         magic, kind, reserved = struct.unpack_from("=IHH", data)
         assert (magic, reserved) == (MAGIC, 0)
         body = data[8:]
         if kind == MEMBER:
-            keys = ["index", "state", "ready", "services", "services_ready", "services_failed",
-                    "generation", "incarnation", "rtt_us", "boot", "since_ms", "heard_ms"]
-            member = dict(zip(keys, struct.unpack_from("=HBBHHH2xIIIQQQ", body)))
+            keys = ["index", "state", "ready", "services", "services_ready", "services_failed", "change", "conflict",
+                    "generation", "incarnation", "elsewhere", "boot", "sequence", "tags_hash", "tags_bytes", "tags"]
+            member = dict(zip(keys, struct.unpack_from(MEMBER_FORMAT, body)))
             member["state"] = STATES[member["state"]]
+            member["change"], member["conflict"] = CHANGES[member["change"]], CONFLICTS[member["conflict"]]
+            member["tags"] = member["tags"][:member.pop("tags_bytes")]
+            member["body"] = body
+            if member["sequence"]:
+                assert member["sequence"] == self.last_sequence() + 1
+            if member["change"] != "numbers":
+                self.events.append(member)
             if self.state(member["index"]) != member["state"]:
                 self.history.append((member["index"], member["state"]))
             self.members[member["index"]] = member
         elif kind == PROGRESS:
-            words = struct.unpack_from("=16Q", body)
-            self.progress = dict(zip(["ticks", "late", "in", "out", "bytes_in", "bytes_out"], words))
-            self.progress["dropped"] = dict(zip(DROPS, words[6:]))
+            words = struct.unpack_from("=10QIBB2x11Q", body)
+            self.progress = dict(zip(["serial", "ticks", "late", "in", "out", "bytes_in", "bytes_out", "changes",
+                                      "suspicions", "objections", "health", "locked", "realtime"], words))
+            self.progress["dropped"] = dict(zip(DROPS, words[13:]))
+        elif kind == PEER:
+            keys = ["index", "version", "session", "rtt_us", "rtt_min_us", "rtt_last_us", "loss", "reserved", "sent",
+                    "received", "missed", "heard_ms"]
+            peer = dict(zip(keys, struct.unpack_from("=HBBIIIIIQQQQ", body)))
+            self.peers[peer["index"]] = peer
         else:
             assert kind == LEFT
             self.left = True
@@ -99,21 +119,24 @@ class Cluster:
             self.kill(node)
             node.socket.close()
 
-    def describe(self, node, **different):
-        """SELF and NODE messages as the node's supervising process sends them."""
-        secret = different.get("secret", node.secret)
-        yield message(SELF, struct.pack("=HH4xQ32s32s", node.index, len(self.nodes), node.boot,
-                                        b"testing", secret))
+    def describe(self, node, secret=None, known=()):
+        """SELF, KNOWN and NODE messages as the node's supervising process sends them."""
+        yield message(SELF, struct.pack("=HHB3xQ32s32s128s", node.index, len(self.nodes), len(node.tags), node.boot,
+                                        b"testing", secret or node.secret, node.tags))
         for other in self.nodes:
+            if other is self.nodes[0]:
+                for body in known:
+                    yield message(KNOWN, body)
             yield message(NODE, struct.pack("=HH4s32s32s64sB", other.index, other.port,
                                             socket.inet_aton(other.address), other.name.encode(),
                                             b"test", b"".join(other.publics), len(other.publics)))
 
-    def start(self, node, new_boot=True, configure=True):
+    def start(self, node, new_boot=True, configure=True, known=()):
         if new_boot:
             node.boot = random.getrandbits(64) | 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        node.members, node.history, node.progress, node.left = {}, [], None, False
+        node.members, node.peers, node.history, node.events = {}, {}, [], []
+        node.left, node.progress = False, None
         node.channel = ours
 
         def hand_over():
@@ -125,7 +148,7 @@ class Cluster:
         theirs.close()
         ours.setblocking(False)
         if configure:
-            for data in self.describe(node):
+            for data in self.describe(node, known=known):
                 ours.send(data)
 
     def start_all(self):
@@ -171,6 +194,26 @@ class Cluster:
                 seconds, {n.name: {i: m["state"] for i, m in n.members.items()} for n in self.nodes})
             self.pump(rest)
         return time.monotonic() - start
+
+    def ask(self, node):
+        """Its counters, and what it knows of the way to each."""
+        node.serial += 1
+        node.channel.send(message(QUERY, struct.pack("=Q", node.serial)))
+        self.until(lambda: node.progress and node.progress["serial"] == node.serial)
+        return node.progress
+
+    def restart(self, node):
+        """Another process for the same boot, that is told what the one before knew."""
+        known = []
+        for member in node.members.values():
+            if member["boot"]:
+                body = bytearray(member["body"])
+                struct.pack_into("=BB", body, 10, 0, 0)  # change, conflict
+                struct.pack_into("=I", body, 20, 0)      # elsewhere
+                struct.pack_into("=Q", body, 32, 0)      # sequence
+                known.append(bytes(body))
+        self.kill(node)
+        self.start(node, new_boot=False, known=known)
 
     def running(self):
         return [node for node in self.nodes if node.process]

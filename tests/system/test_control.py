@@ -22,7 +22,7 @@ VERBS = ["status", "members", "start", "stop", "restart", "kill", "log", "check"
 
 # src/control/protocol.h
 REQUEST = struct.Struct("=IHHi64s")
-MAGIC = 0x63746C32
+MAGIC = 0x63746C33
 STATUS, MEMBERS, START, STOP, RESTART, KILL, SHUTDOWN = range(1, 8)
 NO_WAIT = 2
 END = 4
@@ -379,7 +379,7 @@ def alive(s):
 
 @pytest.mark.parametrize("packet", [
     b"", b"x", request(STATUS)[:-1], request(STATUS) + b"x", b"\0" * REQUEST.size, b"\xff" * REQUEST.size,
-    request(STATUS, magic=0), request(STATUS, magic=MAGIC + 1), request(0), request(8), request(65535),
+    request(STATUS, magic=0), request(STATUS, magic=MAGIC + 1), request(0), request(9), request(65535),
     request(STATUS, flags=4), request(START, "sleeper", flags=0x8000), REQUEST.pack(MAGIC, START, 0, 0, b"x" * 64),
     request(SHUTDOWN, number=3), request(SHUTDOWN, number=-1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100_000,
 ], ids=lambda p: f"{len(p)}-{p[:12].hex()}")  # fmt: skip

@@ -56,7 +56,7 @@ static void a_file_with_every_key(void **state)
 		    "hidden = /etc/supervisor /root\n"
 		    "memory-max = 64M\n"
 		    "pids-max = 12\n"
-		    "scheduling = rr 7\n"
+		    "scheduling = rr 7 optional\n"
 		    "cpu-affinity = 0 2-4 63\n"
 		    "io-class = best-effort 6\n"
 		    "memory-high = 48M\n"
@@ -156,6 +156,7 @@ static void a_file_with_every_key(void **state)
 	const struct process_share *share = &def->share;
 	assert_int_equal(share->scheduling, SCHED_RR);
 	assert_int_equal(share->scheduling_priority, 7);
+	assert_true(share->scheduling_optional);
 	assert_int_equal(CPU_COUNT(&share->cpu_affinity), 5);
 	assert_true(CPU_ISSET(0, &share->cpu_affinity) && CPU_ISSET(2, &share->cpu_affinity) &&
 		    CPU_ISSET(4, &share->cpu_affinity) && CPU_ISSET(63, &share->cpu_affinity));
@@ -491,6 +492,7 @@ static const struct refused refused[] = {
 	ROW("scheduling = other 1",
 	    "scheduling: found \"other\", expected other, batch, idle, fifo "
 	    "PRIORITY or rr PRIORITY"),
+	ROW("scheduling = fifo 1 perhaps", "scheduling: found \"perhaps\", expected optional"),
 	ROW("scheduling = fifo 0", "scheduling: found \"0\", expected a number from 1 to 99"),
 	ROW("scheduling = rr 100", "scheduling: found \"100\", expected a number from 1 to 99"),
 	ROW("cpu-affinity = 1024", "cpu-affinity: found \"1024\", expected a processor from 0 to "

@@ -825,28 +825,6 @@ static void a_holder_of_the_key_elsewhere_is_found_out(void **state)
 			 GOSSIP_DROP_SOURCE + 1);
 }
 
-static void losses_are_counted(void **state)
-{
-	(void)state;
-	shake_hands(&a, &b);
-	uint8_t kept[WIRE_PACKET_MAX_BYTES];
-	size_t bytes = 0, kept_bytes = 0;
-	for (unsigned n = 0; n < 100; n++) {
-		now += SECOND / 5;
-		bytes = say(&a, "x");
-		if (n == 50) {
-			memcpy(kept, packet, bytes);
-			kept_bytes = bytes;
-		} else if (n % 10 != 5) {
-			assert_int_equal(take(&b, packet, bytes), 0);
-		}
-		if (n == 52)
-			assert_int_equal(take(&b, kept, kept_bytes), 0);
-	}
-	assert_int_equal(b.peer.received, 90);
-	assert_int_equal(b.peer.lost, 10);
-}
-
 /* --- messages of the channel */
 
 static void messages(void **state)
@@ -914,7 +892,6 @@ int main(void)
 		cmocka_unit_test_setup(the_accused_hears_of_it_once, setup_twins),
 		cmocka_unit_test_setup(one_boot_with_two_clocks, setup_twins),
 		cmocka_unit_test_setup(a_holder_of_the_key_elsewhere_is_found_out, setup_twins),
-		cmocka_unit_test_setup(losses_are_counted, setup),
 		cmocka_unit_test(messages),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
