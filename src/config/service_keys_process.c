@@ -10,8 +10,9 @@
 #define PERCENT_MAX   100000 /* a thousand processors */
 #define PERIOD_US     100000 /* of cpu-max = PERCENT%: the kernel's own default */
 #define PERIOD_MAX_MS 1000   /* the kernel's */
-#define IO_LEVELS     8	     /* of a class of ioprio_set(2) */
-#define IO_SHIFT      13     /* IOPRIO_CLASS_SHIFT of linux/ioprio.h */
+#define PROCESSORS    ((int)(8 * sizeof(cpu_set_t))) /* musl's CPU_SETSIZE is something else */
+#define IO_LEVELS     8				     /* of a class of ioprio_set(2) */
+#define IO_SHIFT      13			     /* IOPRIO_CLASS_SHIFT of linux/ioprio.h */
 
 bool key_scheduling(struct service_reader *reader, const struct place *place,
 		    const struct words *words, void *field)
@@ -57,10 +58,10 @@ static bool cpu_range(const char *word, int64_t *first, int64_t *last)
 		return false;
 	memcpy(number, word, length);
 	number[length] = '\0';
-	if (!number_in(number, 0, CPU_SETSIZE - 1, first))
+	if (!number_in(number, 0, PROCESSORS - 1, first))
 		return false;
 	*last = *first;
-	return !dash || (number_in(dash + 1, 0, CPU_SETSIZE - 1, last) && *last >= *first);
+	return !dash || (number_in(dash + 1, 0, PROCESSORS - 1, last) && *last >= *first);
 }
 
 bool key_cpu_affinity(struct service_reader *reader, const struct place *place,
@@ -73,7 +74,7 @@ bool key_cpu_affinity(struct service_reader *reader, const struct place *place,
 		if (!cpu_range(words->word[i], &first, &last))
 			return place_expected(place, words->word[i],
 					      "a processor from 0 to %d, or a range such as 2-5",
-					      CPU_SETSIZE - 1);
+					      PROCESSORS - 1);
 		for (size_t cpu = (size_t)first; cpu <= (size_t)last; cpu++)
 			CPU_SET(cpu, set);
 	}

@@ -14,7 +14,7 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("SUPERVISOR_BIN", os.path.join(TOP, "build", "supervisor"))
-DEADLINE_S = 60
+DEADLINE_S = int(os.environ.get("DEADLINE_S", "60"))
 
 
 def wait_for(what, condition, deadline_s=DEADLINE_S):
@@ -41,6 +41,7 @@ class Supervised:
         self.run = os.path.join(self.directory, "run", "supervisor")
         self.namespace = namespace
         self.extra = list(extra)
+        self.wrap = []  # a program that executes its arguments, the supervisor
         self.prefix = []  # with a namespace: more options of unshare(1), and a program that executes its arguments
         os.makedirs(os.path.dirname(self.run))
         if os.path.basename(os.path.dirname(BINARY)) == "asan":
@@ -67,7 +68,7 @@ class Supervised:
         return os.path.join(self.directory, name)
 
     def __enter__(self):
-        command = [BINARY, "--profile=test", f"--config={self.config}", f"--run={self.run}", *self.extra]
+        command = [*self.wrap, BINARY, "--profile=test", f"--config={self.config}", f"--run={self.run}", *self.extra]
         if self.namespace:
             command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *self.prefix, *command]
         self.console = open(self.path("console"), "wb")
