@@ -103,6 +103,8 @@ static struct process *find(const struct table *table, pid_t pid)
 {
 	const struct process wanted = {.pid = pid};
 
+	if (table->count == 0)
+		return NULL;
 	return bsearch(&wanted, table->process, table->count, sizeof(wanted), by_pid);
 }
 
@@ -123,7 +125,9 @@ static bool read_table(struct sweep *sweep)
 			whole = add(&sweep->table, &process);
 	}
 	closedir(directory);
-	qsort(sweep->table.process, sweep->table.count, sizeof(*sweep->table.process), by_pid);
+	if (sweep->table.count > 0)
+		qsort(sweep->table.process, sweep->table.count, sizeof(*sweep->table.process),
+		      by_pid);
 	return whole;
 }
 

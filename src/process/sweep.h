@@ -6,9 +6,9 @@
  *   - it is its command, or in the session or process group of that,
  *   - or has INVOCATION_ID of that run in its environment, and is a child of ours (an orphan),
  *   - or is below one that is.
- * So one escapes that has left its session, has lost its parent, and has wiped its environment or
- * overwritten it (setproctitle(3)) before; and one that forks faster than it is killed keeps the
- * sweep busy. cgroups have neither gap.
+ * So one escapes that has left its session, has lost its parent, and whose environment cannot be
+ * read any more: wiped, overwritten (setproctitle(3)), or gone with its first thread. And one that
+ * forks faster than it is stopped keeps the sweep busy. cgroups have neither gap.
  *
  * All of it happens in a child: an environment is memory of a process, which may be stuck while it
  * holds the lock of that, and the supervising process must never wait.

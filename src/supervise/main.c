@@ -149,7 +149,8 @@ static int watch_signals(struct supervisor *sv)
 	sigdelset(&set, SIGABRT);
 	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
 		return -1;
-	/* Whoever started us may ignore it: then the kernel reaps in our place, and tells nobody. */
+	/* Whoever started us may ignore it: then the kernel reaps in our place, and tells nobody.
+	 */
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);

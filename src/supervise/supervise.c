@@ -397,6 +397,8 @@ static void end_all_below(void)
 
 	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		;
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
 }
 
 void supervise_clean_up(struct supervisor *sv)

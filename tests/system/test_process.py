@@ -4,11 +4,11 @@ import errno
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 
 import pytest
 
-from supervised import BINARY, TOP, Supervised, wait_for
+from supervised import TOP, Supervised, wait_for
 from test_life import SLEEPER, pids_in_test
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -51,13 +51,13 @@ def namespace(request):
 
 
 @pytest.fixture(scope="module", name="process")
-def compile_process(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("process")
-    os.chmod(directory.parent, 0o755)
-    os.chmod(directory, 0o755)
-    subprocess.run(["gcc", "-O1", "-static", "-o", directory / "process", os.path.join(TOP, "tests/helpers/process.c")],
-                   check=True)
-    return directory / "process"
+def compile_process():
+    """Where other users can execute it, too."""
+    with tempfile.TemporaryDirectory(prefix="process-") as directory:
+        os.chmod(directory, 0o755)
+        path = os.path.join(directory, "process")
+        subprocess.run(["gcc", "-O1", "-static", "-o", path, os.path.join(TOP, "tests/helpers/process.c")], check=True)
+        yield path
 
 
 def report_of(supervised, name):
@@ -85,7 +85,7 @@ ATTRIBUTES = [
     ("nice = -7", "nice", "-7"),
     ("nice = 9", "nice", "9"),
     ("oom-score = -17", "oom-score", "-17"),
-    ("umask = 077", "nice", "0"),
+    ("# whatever ours is", "nice", "0"),
 ]
 
 
@@ -220,7 +220,7 @@ def test_that_there_are_no_cgroups_is_said_once_and_the_rest_works(kind, namespa
         s.signal(signal.SIGTERM)
         assert s.process.wait(timeout=60) == 0
         assert os.path.exists(s.path("run/undone"))
-        assert s.messages().count("cgroup") == 1, s.messages()
+        assert sum("cgroup" in line for line in s.messages().splitlines()) == 1
         assert SAID[kind] in s.messages()
 
 
@@ -254,12 +254,12 @@ def test_a_fork_bomb_is_ended_by_a_stop(process, kind, namespace):
 
 
 def test_a_first_thread_that_is_gone_hides_no_process(process, namespace):
-    services = {"threads": leaver(f"(setsid setsid {process} threads &) ; exec sleep 1000")}
+    services = {"threads": leaver(f"({process} threads &) ; exec sleep 1000")}
     with without_cgroups(NONE, services, "threads", namespace) as s:
         s.wait_state("threads", "ready")
         wait_for("its second thread", lambda: "going on" in s.messages())
         assert s.ctl("stop", "threads").returncode == 0
-        assert not pids_in_test(s)
+        wait_for("no process", lambda: not pids_in_test(s))
 
 
 def test_a_missing_controller_is_said_once_and_its_limits_do_no_harm(namespace):
@@ -270,4 +270,3 @@ def test_a_missing_controller_is_said_once_and_its_limits_do_no_harm(namespace):
             s.wait_state(name, "ready")
         for controller in ("memory", "pids", "cpu", "io"):
             assert s.messages().count(f"no {controller} controller") in (0, 1)
-        assert BINARY and sys.executable

@@ -25,7 +25,8 @@
 /* The file itself, not the library's copy: a test must forget that clone3 was missing. */
 #include "src/process/spawn.c"
 
-#define OUTPUT_BYTES 16384
+#define OUTPUT_BYTES	  16384
+#define ENVIRONMENT_WORDS 200 /* more than fit */
 
 static char directory[] = "/tmp/test_process_spawn.XXXXXX";
 static char run_dir[64];
@@ -368,23 +369,254 @@ static void test_error_text_for_a_builtin_and_for_garbage(void **state)
 	close(fds[0]);
 }
 
+/*
+ * Each stage fails once. What the kernel would not refuse to root is refused by a filter around us.
+ */
+struct staged {
+	int row;
+	enum spawn_stage stage;
+	int error;
+	long denied; /* this system call fails with EPERM; -1: none */
+	void (*prepare)(struct service_def *service, struct spawn_context *context);
+	const char *text;
+};
+
+static char *many_variables[ENVIRONMENT_WORDS + 1];
+static char *one_name[] = {"x/y", NULL}, *below_a_file[] = {"/dev/null/x", NULL};
+static const struct template_def lost_template = {"x.in", "/no/such/directory/x", "", 0};
+static struct limit_def wrong_limit = {9999, {1, 1}};
+static struct sock_filter nonsense[16];
+static const struct seccomp_program wrong_filter = {nonsense, 16};
+static int no_descriptor = -1;
+
+static void nothing(struct service_def *service, struct spawn_context *context)
+{
+	(void)service;
+	(void)context;
+}
+
+static void no_cgroup(struct service_def *service, struct spawn_context *context)
+{
+	(void)service;
+	context->cgroup_fd = open(run_dir, O_RDONLY | O_DIRECTORY);
+}
+
+static void no_socket(struct service_def *service, struct spawn_context *context)
+{
+	(void)service;
+	context->listen_fds = &no_descriptor;
+	context->listen_count = 1;
+}
+
+static void too_many_variables(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	for (size_t i = 0; i < ENVIRONMENT_WORDS; i++)
+		many_variables[i] = "A=1";
+	service->environment = (struct words){many_variables, ENVIRONMENT_WORDS};
+}
+
+static void no_runtime_directory(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->runtime_directories = (struct words){one_name, 1};
+}
+
+static void no_template(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->template = (struct template_def *)(uintptr_t)&lost_template;
+	service->template_count = 1;
+}
+
+static void no_limit(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->limit = &wrong_limit;
+	service->limit_count = 1;
+}
+
+static void be_nice(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->nice = 1;
+}
+
+static void no_policy(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->share.scheduling = 99;
+}
+
+static void no_processor(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	CPU_SET(1023, &service->share.cpu_affinity);
+}
+
+static void no_io_class(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->share.io_priority = 7 << 13;
+}
+
+static void no_score(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->oom_score_adj = 1001;
+}
+
+static void private_network(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->private_network = true;
+}
+
+static void hidden(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->hidden = (struct words){below_a_file, 1};
+}
+
+static void no_root(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->root = "/no/such/root";
+}
+
+static void private_tmp_without_tmp(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->private_tmp = true;
+	service->root = run_dir;
+}
+
+static void no_directory(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->directory = "/no/such/directory";
+}
+
+static void another_user(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->has_user = true;
+	service->uid = service->gid = 33;
+}
+
+static void trusted(struct service_def *service, struct spawn_context *context)
+{
+	(void)context;
+	service->all_capabilities = true;
+}
+
+static void no_filter(struct service_def *service, struct spawn_context *context)
+{
+	(void)service;
+	memset(nonsense, 0xff, sizeof(nonsense));
+	context->seccomp = &wrong_filter;
+}
+
+#define STAGED(stage, error, denied, prepare, text)                        \
+	{                                                                  \
+		__LINE__, STAGE_##stage, error, denied, prepare, text ": " \
+	}
+
+static const struct staged staged[] = {
+	STAGED(CGROUP, ENOENT, SYS_clone3, no_cgroup, "join cgroup"),
+	STAGED(SESSION, EPERM, SYS_setsid, nothing, "new session"),
+	STAGED(SIGNALS, EPERM, SYS_rt_sigprocmask, nothing, "reset signals"),
+	STAGED(DESCRIPTORS, EBADF, -1, no_socket, "arrange descriptors"),
+	STAGED(ENVIRONMENT, E2BIG, -1, too_many_variables, "environment"),
+	STAGED(RUNTIME_DIRECTORY, ENOENT, -1, no_runtime_directory, "runtime directory x/y"),
+	STAGED(TEMPLATE, ENOENT, -1, no_template, "template /no/such/directory/x"),
+	STAGED(LIMIT, EINVAL, -1, no_limit, "limit"),
+	STAGED(NICE, EPERM, SYS_setpriority, be_nice, "nice"),
+	STAGED(SCHEDULING, EINVAL, -1, no_policy, "scheduling"),
+	STAGED(CPU_AFFINITY, EINVAL, -1, no_processor, "cpu-affinity"),
+	STAGED(IO_CLASS, EINVAL, -1, no_io_class, "io-class"),
+	STAGED(OOM_SCORE, EINVAL, -1, no_score, "oom-score"),
+	STAGED(NETWORK, EPERM, SYS_unshare, private_network, "private network"),
+	STAGED(MOUNT_NAMESPACE, EPERM, SYS_unshare, hidden, "mount namespace"),
+	STAGED(HIDDEN, ENOTDIR, -1, hidden, "hide /dev/null/x"),
+	STAGED(ROOT, ENOENT, -1, no_root, "root /no/such/root"),
+	STAGED(PRIVATE_TMP, ENOENT, -1, private_tmp_without_tmp, "private /tmp"),
+	STAGED(DIRECTORY, ENOENT, -1, no_directory, "directory /no/such/directory"),
+	STAGED(SECUREBITS, EPERM, SYS_prctl, nothing, "securebits"),
+	STAGED(GROUPS, EPERM, SYS_setgroups, another_user, "groups"),
+	STAGED(USER, EPERM, SYS_setresuid, another_user, "user"),
+	STAGED(CAPABILITIES, EPERM, SYS_capset, nothing, "capabilities"),
+	STAGED(NO_NEW_PRIVILEGES, EPERM, SYS_prctl, trusted, "no-new-privileges"),
+	STAGED(SECCOMP, EINVAL, -1, no_filter, "seccomp"),
+	STAGED(EXEC, EPERM, SYS_execve, nothing, "exec /bin/true"),
+};
+
+static void deny(long number, int error)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* nr */),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0x00050000u /* SECCOMP_RET_ERRNO */ | (unsigned)error),
+		BPF_STMT(BPF_RET | BPF_K, 0x7fff0000u /* SECCOMP_RET_ALLOW */),
+	};
+	struct sock_fprog program = {4, filter};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, 2, &program, 0, 0) < 0)
+		_exit(99);
+}
+
+/* In a child of ours, which may spoil what it likes. Its exit code: 0, or what was wrong. */
+static int fails_as_said(const struct staged *row)
+{
+	struct service_def service = plain_service();
+	struct spawn_context context = plain_context();
+	char *words[] = {"/bin/true", NULL};
+	struct command command = {.argv = {words, 1}};
+	struct spawned spawned;
+	struct spawn_error error;
+	char text[256];
+	row->prepare(&service, &context);
+	if (row->denied >= 0)
+		deny(row->denied, EPERM);
+	if (spawn(&service, &command, &context, &spawned) < 0)
+		return 1;
+	if (waitpid(spawned.pid, NULL, 0) != spawned.pid ||
+	    spawn_error_read(spawned.error_fd, &error) != 1)
+		return 2;
+	if (error.stage != row->stage)
+		return 3;
+	if (error.error != row->error)
+		return 4;
+	spawn_error_text(&service, &command, &error, text, sizeof(text));
+	return strncmp(text, row->text, strlen(row->text)) == 0 ? 0 : 5;
+}
+
+static void test_every_stage_says_that_it_was_the_one(void **state)
+{
+	(void)state;
+	bool seen[STAGE_COUNT] = {[STAGE_NONE] = true};
+	for (size_t i = 0; i < sizeof(staged) / sizeof(staged[0]); i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0)
+			_exit(fails_as_said(&staged[i]));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		if (status != 0)
+			fail_msg("row at line %d: status %#x", staged[i].row, (unsigned)status);
+		seen[staged[i].stage] = true;
+	}
+	for (int stage = 0; stage < STAGE_COUNT; stage++)
+		if (!seen[stage])
+			fail_msg("no row for stage %d", stage);
+}
+
 /* A child of ours runs `check` where clone3 fails with `error`; its exit code is the answer. */
 static int with_clone3_denied(int error, int (*check)(void))
 {
 	pid_t pid = fork();
 	if (pid == 0) {
-		struct sock_filter filter[] = {
-			BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* nr */),
-			BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-			BPF_STMT(BPF_RET | BPF_K,
-				 0x00050000u /* SECCOMP_RET_ERRNO */ | (unsigned)error),
-			BPF_STMT(BPF_RET | BPF_K, 0x7fff0000u /* SECCOMP_RET_ALLOW */),
-		};
-		struct sock_fprog program = {4, filter};
 		clone3_missing = false;
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		    prctl(PR_SET_SECCOMP, 2, &program, 0, 0) < 0)
-			_exit(99);
+		deny(SYS_clone3, error);
 		_exit(check());
 	}
 	int status;
@@ -406,7 +638,10 @@ static int spawn_false(void)
 		return 1 | (clone3_missing ? 64 : 0) | (errno == EAGAIN ? 8 : 0);
 	siginfo_t info;
 	int result = spawned.pidfd < 0 ? 2 : 0;
-	if (waitid(P_PIDFD, (id_t)spawned.pidfd, &info, WEXITED) < 0 || info.si_status != 1)
+	bool held = spawned.pidfd >= 0;
+	if (waitid(held ? P_PIDFD : P_PID, (id_t)(held ? spawned.pidfd : spawned.pid), &info,
+		   WEXITED) < 0 ||
+	    info.si_status != 1)
 		result |= 4;
 	return result | (clone3_missing ? 64 : 0);
 }
@@ -417,6 +652,19 @@ static void test_without_clone3_fork_does(void **state)
 	assert_int_equal(with_clone3_denied(ENOSYS, spawn_false), 64);
 	assert_int_equal(with_clone3_denied(EPERM, spawn_false), 64);
 	assert_int_equal(with_clone3_denied(EINVAL, spawn_false), 0);
+}
+
+static int spawn_false_without_pidfds(void)
+{
+	deny(SYS_pidfd_open, ENOSYS);
+	return spawn_false();
+}
+
+/* Then the parent has the number alone, and waits by that. */
+static void test_without_pidfds_the_number_does(void **state)
+{
+	(void)state;
+	assert_int_equal(with_clone3_denied(ENOSYS, spawn_false_without_pidfds), 2 | 64);
 }
 
 static void test_eagain_is_passed_on_and_not_remembered(void **state)
@@ -475,7 +723,9 @@ int main(void)
 		cmocka_unit_test(test_failures_name_stage_object_and_error),
 		cmocka_unit_test(test_runtime_directory_that_is_a_link_is_refused),
 		cmocka_unit_test(test_error_text_for_a_builtin_and_for_garbage),
+		cmocka_unit_test(test_every_stage_says_that_it_was_the_one),
 		cmocka_unit_test(test_without_clone3_fork_does),
+		cmocka_unit_test(test_without_pidfds_the_number_does),
 		cmocka_unit_test(test_eagain_is_passed_on_and_not_remembered),
 		cmocka_unit_test(test_parent_keeps_no_descriptor),
 	};

@@ -1,0 +1,245 @@
+/*
+ * Finding, without cgroups, what is left of a run: real processes below this one, which is their
+ * subreaper, and for what cannot be brought about (a number that was given away) a table of made
+ * ones.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <poll.h>
+#include <sys/prctl.h>
+
+/* The file itself: what it makes of a table of processes is to be seen. */
+#include "src/process/sweep.c"
+
+#define MINE   "00000000000000010000000000000001"
+#define OTHERS "00000000000000010000000000000002"
+
+static bool nobody(const void *context, pid_t pid)
+{
+	(void)context;
+	return pid == 0;
+}
+
+static bool that_one(const void *context, pid_t pid)
+{
+	return pid == *(const pid_t *)context;
+}
+
+/* A shell that is the leader of its session, with this environment; returns once it has printed a
+ * line. */
+static pid_t start(const char *invocation, const char *script)
+{
+	char variable[64], *environment[] = {variable, NULL}, byte;
+	int out[2];
+
+	snprintf(variable, sizeof(variable), "INVOCATION_ID=%s", invocation);
+	assert_int_equal(pipe(out), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setsid();
+		dup2(out[1], 1);
+		close(out[0]);
+		close(out[1]);
+		execle("/bin/sh", "sh", "-c", script, NULL, environment);
+		_exit(127);
+	}
+	close(out[1]);
+	do
+		assert_int_equal(read(out[0], &byte, 1), 1);
+	while (byte != '\n');
+	close(out[0]);
+	return pid;
+}
+
+/* Reaps until the sweep has ended; how many others it has killed is added to *killed. */
+static enum sweep_result sweep_now(const struct sweep_run *run, int *killed)
+{
+	pid_t sweep = sweep_start(run);
+	int status;
+
+	assert_true(sweep > 0);
+	for (;;) {
+		pid_t pid = waitpid(-1, &status, 0);
+		if (pid == sweep)
+			break;
+		*killed += pid > 0 && WIFSIGNALED(status);
+	}
+	enum sweep_result result = sweep_result(status);
+	while (waitpid(-1, &status, WNOHANG) > 0)
+		*killed += WIFSIGNALED(status);
+	return result;
+}
+
+static void end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+static void test_a_run_ends_as_a_whole_and_alone(void **state)
+{
+	(void)state;
+	pid_t other = start(OTHERS, "echo; exec sleep 1000");
+	pid_t leader =
+		start(MINE, "sleep 1000 & setsid sleep 1000 & (setsid setsid sleep 1000 &) ; "
+			    "setsid sh -c '(setsid sh -c \"sleep 1000; true\" &) ; sleep 1000'& "
+			    "sleep 0.2; echo; exec sleep 1000");
+	int killed = 0;
+	struct sweep_run run = {.leader = leader, .invocation = MINE, .is_known = nobody};
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_true(killed >= 6);
+	assert_int_equal(waitpid(leader, NULL, WNOHANG), -1);
+	assert_int_equal(waitpid(other, NULL, WNOHANG), 0);
+	end(other);
+}
+
+static void test_after_its_leader_was_reaped(void **state)
+{
+	(void)state;
+	pid_t leader = start(MINE, "sleep 1000 & (setsid setsid sleep 1000 &) ; sleep 0.2; echo");
+	assert_int_equal(waitpid(leader, NULL, 0), leader);
+	int killed = 0;
+	struct sweep_run run = {
+		.leader = leader, .reaped = true, .invocation = MINE, .is_known = nobody};
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_int_equal(killed, 2);
+	killed = 0;
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_int_equal(killed, 0);
+}
+
+/* Another service's command, whose environment is none of our business; the same one, unknown. */
+static void test_the_environment_of_a_command_is_not_looked_at(void **state)
+{
+	(void)state;
+	pid_t command = start(MINE, "echo; exec sleep 1000");
+	int killed = 0;
+	struct sweep_run run = {.invocation = MINE, .is_known = that_one, .context = &command};
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_int_equal(killed, 0);
+	run.is_known = nobody;
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_int_equal(killed, 1);
+}
+
+static void test_everything_below_us(void **state)
+{
+	(void)state;
+	start("", "(env -i setsid setsid sleep 1000 &) ; sleep 0.2; echo; exec sleep 1000");
+	int killed = 0;
+	assert_int_equal(sweep_now(&(struct sweep_run){0}, &killed), SWEEP_CLEAN);
+	assert_int_equal(killed, 2);
+}
+
+/* The name of a process is its own to choose, and stands in the middle of the line. */
+static void test_a_name_that_looks_like_the_rest_of_the_line(void **state)
+{
+	(void)state;
+	struct sweep sweep = {.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct process process;
+	char name[16];
+	prctl(PR_GET_NAME, name);
+	prctl(PR_SET_NAME, "x) Z 1 1 1 (");
+	assert_true(read_process(&sweep, getpid(), &process));
+	prctl(PR_SET_NAME, name);
+	assert_int_equal(process.parent, getppid());
+	assert_int_equal(process.group, getpgrp());
+	assert_int_equal(process.session, getsid(0));
+	assert_true(process.started > 0);
+
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(0);
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+	assert_false(read_process(&sweep, pid, &process)); /* a zombie */
+	waitpid(pid, NULL, 0);
+	assert_false(read_process(&sweep, pid, &process));
+	close(sweep.proc);
+}
+
+struct row {
+	struct process process;
+	bool ours;
+};
+
+#define US 100
+
+static void check_marks(const struct sweep_run *run, const struct row *row, size_t count)
+{
+	struct process process[16];
+	struct sweep sweep = {.run = run, .above = US, .proc = -1, .table = {process, count, 16}};
+	size_t expected = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		process[i] = row[i].process;
+		expected += row[i].ours;
+	}
+	assert_int_equal(mark(&sweep), expected);
+	for (size_t i = 0; i < count; i++)
+		if (process[i].ours != row[i].ours)
+			fail_msg("process %d", process[i].pid);
+}
+
+#define P(pid, parent, group, session, ours)                  \
+	{                                                     \
+		{pid, parent, group, session, 0, false}, ours \
+	}
+
+static void test_who_belongs_to_it(void **state)
+{
+	(void)state;
+	/* Parents with higher numbers than their children: the numbers have begun anew. */
+	static const struct row row[] = {
+		P(3, 900, 3, 3, true),	     P(4, 3, 4, 4, true),
+		P(200, US, 200, 200, true),  P(201, 200, 200, 200, true),
+		P(202, US, 200, 200, true),  P(203, US, 203, 200, true),
+		P(300, US, 300, 300, false), P(301, 300, 300, 300, false),
+		P(302, 1, 302, 302, false),  P(900, 203, 900, 900, true),
+	};
+	struct sweep_run run = {.leader = 200, .is_known = nobody};
+	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
+}
+
+/* The leader was reaped, nothing of its session was left, and the kernel gave its number away. */
+static void test_a_stranger_with_the_leaders_number_is_left_alone(void **state)
+{
+	(void)state;
+	static const struct row row[] = {
+		P(200, 300, 200, 200, false),
+		P(201, 200, 200, 200, false),
+		P(300, US, 300, 300, false),
+	};
+	struct sweep_run run = {.leader = 200, .reaped = true, .is_known = nobody};
+	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
+}
+
+static void test_how_the_child_ended(void **state)
+{
+	(void)state;
+	assert_int_equal(sweep_result(W_EXITCODE(0, 0)), SWEEP_CLEAN);
+	assert_int_equal(sweep_result(W_EXITCODE(1, 0)), SWEEP_LEFT);
+	assert_int_equal(sweep_result(W_EXITCODE(2, 0)), SWEEP_BLIND);
+	assert_int_equal(sweep_result(W_EXITCODE(99, 0)), SWEEP_STUCK);
+	assert_int_equal(sweep_result(W_EXITCODE(0, SIGALRM)), SWEEP_STUCK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_run_ends_as_a_whole_and_alone),
+		cmocka_unit_test(test_after_its_leader_was_reaped),
+		cmocka_unit_test(test_the_environment_of_a_command_is_not_looked_at),
+		cmocka_unit_test(test_everything_below_us),
+		cmocka_unit_test(test_a_name_that_looks_like_the_rest_of_the_line),
+		cmocka_unit_test(test_who_belongs_to_it),
+		cmocka_unit_test(test_a_stranger_with_the_leaders_number_is_left_alone),
+		cmocka_unit_test(test_how_the_child_ended),
+	};
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	return cmocka_run_group_tests_name("process/sweep", tests, NULL, NULL);
+}
