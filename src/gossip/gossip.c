@@ -197,7 +197,13 @@ static void configure(uint64_t now)
 		.cases = t->cases,
 		.case_count = t->self.node_count,
 	};
+	const struct membership counted = process.membership;
 	membership_init(&process.membership, &config, now / 1000);
+	process.membership.tick = counted.tick;
+	process.membership.late_ticks = counted.late_ticks;
+	process.membership.changes = counted.changes;
+	process.membership.suspicions = counted.suspicions;
+	process.membership.objections = counted.objections;
 	process.ids = (struct wire_table){.count = t->self.node_count, .id = t->id};
 	if (before)
 		keep_known(t, before, public_key);

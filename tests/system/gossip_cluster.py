@@ -131,7 +131,7 @@ class Cluster:
                                             socket.inet_aton(other.address), other.name.encode(),
                                             b"test", b"".join(other.publics), len(other.publics)))
 
-    def start(self, node, new_boot=True, configure=True, known=()):
+    def start(self, node, new_boot=True, configure=True, known=(), prefix=()):
         if new_boot:
             node.boot = random.getrandbits(64) | 1
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -142,7 +142,7 @@ class Cluster:
         def hand_over():
             os.dup2(theirs.fileno(), 3)
 
-        node.process = subprocess.Popen([BINARY, "worker", "gossip"], stdin=node.socket,
+        node.process = subprocess.Popen([*prefix, BINARY, "worker", "gossip"], stdin=node.socket,
                                         stderr=subprocess.PIPE, close_fds=False,
                                         preexec_fn=hand_over, text=True)
         theirs.close()
@@ -184,6 +184,9 @@ class Cluster:
         end = time.monotonic() + seconds
         while (rest := end - time.monotonic()) > 0:
             self.pump(rest)
+
+    def run_blind(self, seconds):
+        time.sleep(seconds)
 
     def until(self, condition, seconds=5):
         """Seconds that it took."""
