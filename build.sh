@@ -23,12 +23,15 @@ usage: ./build.sh [VERB [ARGUMENT...]]
 
   (none)            build build/supervisor: one static, stripped binary
   test [STAGE...]   build and run the tests: all of them, or the stages
-                    check, unit, system, fuzz, vm, soak; arguments after -- go to pytest
+                    check, unit, sim, system, fuzz, vm, soak; arguments after -- go to
+                    pytest
   demo [VERB...]    six virtual machines serving PHP on http://127.0.0.1:8080/
                     (up, down, status, ctl, kill, cut, ...: ./build.sh demo help)
   image ARGUMENT... bake the image of a role: --profile=web --out DIR
                     (./build.sh image --help)
   bench [NAME...]   measure (./build.sh bench help)
+  sim ARGUMENT...   simulate the gossip of a cluster, with faults; a seed replays a run
+                    (./build.sh sim --help)
   format            lay out all C files by .clang-format
   clean [--all]     remove build/; with --all also what was fetched (.cache/)
   help              this text
@@ -112,6 +115,12 @@ main() {
 		build
 		cd "$START_DIR"
 		exec "$TOP/image/bake.sh" "$@"
+		;;
+	sim)
+		need_packages build test
+		make_folder "$BUILD"
+		make -s -f src/Makefile -j "${JOBS:-$(nproc)}" VARIANT=sim BUILD="$BUILD" sim
+		exec "$BUILD/sim/sim" "$@"
 		;;
 	bench)
 		build

@@ -3,13 +3,15 @@
 #
 #   check   shellcheck, layout of the C files, length of files and functions
 #   unit    tests/unit/test_*.c: cmocka programs, with address and undefined-behaviour sanitizers
+#   sim     tests/sim: the gossip of clusters in virtual time, SIM_SEEDS of them (10000), and some
+#           with sanitizers
 #   system  tests/system/test_*.py: real processes, once with the sanitized program and once with
 #           the product ($SUPERVISOR_BIN names it)
 #   fuzz    tests/fuzz/fuzz_*.c: libFuzzer targets, FUZZ_SECONDS each (10), from the seeds in
 #           tests/fuzz/corpus/NAME/
 #   vm      tests/vm/test_*.py: virtual machines
-#   soak    tests/soak/test_*.py: long runs; only when asked for
-#   all     check unit system fuzz vm (the default)
+#   soak    a million seeds of the simulation, tests/soak/test_*.py: long runs; only when asked for
+#   all     check unit sim system fuzz vm (the default)
 #
 # A stage that fails does not stop the others; the end shows the summary lines of every runner,
 # and the exit code is 0 only if nothing failed.
@@ -123,6 +125,25 @@ stage_unit() {
 	fi
 }
 
+# --- sim
+
+run_sweep() { # STAGE VARIANT FROM TO
+	local log=$LOG/$1-$2
+	if ! step "building the simulator ($2)" make_variant "$2" sim; then
+		report FAILED "$1" "does not build"
+	elif "${run_sanitized[@]}" "$BUILD/$2/sim" --sweep "$3..$4" >"$log" 2>&1 </dev/null; then
+		report ok "$1" "$2: $(tail -n 1 "$log")"
+	else
+		cat "$log"
+		report FAILED "$1" "$2: $(tail -n 1 "$log")"
+	fi
+}
+
+stage_sim() {
+	run_sweep sim sim 1 "${SIM_SEEDS:-10000}"
+	run_sweep sim asan 1 300
+}
+
 # --- pytest
 
 run_pytest() { # STAGE NAME-IN-SUMMARY
@@ -170,6 +191,7 @@ stage_vm() {
 }
 
 stage_soak() {
+	run_sweep soak sim 1 "${SIM_SEEDS:-1000000}"
 	need_packages bake demo
 	SUPERVISOR_BIN=$BUILD/supervisor run_pytest soak soak
 }
@@ -220,19 +242,19 @@ parse_arguments() {
 	while [ $# -gt 0 ]; do
 		argument=$1
 		case $argument in
-		all) stages+=(check unit system fuzz vm) ;;
-		check | unit | system | fuzz | vm | soak) stages+=("$argument") ;;
+		all) stages+=(check unit sim system fuzz vm) ;;
+		check | unit | sim | system | fuzz | vm | soak) stages+=("$argument") ;;
 		--)
 			shift
 			break
 			;;
 		-* | */*) break ;;
-		*) die "unknown stage '$argument'; expected check, unit, system, fuzz, vm, soak, all" ;;
+		*) die "unknown stage '$argument'; expected check, unit, sim, system, fuzz, vm, soak, all" ;;
 		esac
 		shift
 	done
 	pytest_arguments=("$@")
-	[ ${#stages[@]} -gt 0 ] || stages=(check unit system fuzz vm)
+	[ ${#stages[@]} -gt 0 ] || stages=(check unit sim system fuzz vm)
 }
 
 main() {

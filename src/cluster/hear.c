@@ -68,13 +68,15 @@ static enum member_change adopt(struct step *s, size_t index, const struct membe
 				const char *text, bool direct)
 {
 	struct member *x = &s->m->member[index];
-	int newer = compare_lives(r->generation, r->incarnation, x);
+	/* Another boot may have come to the same numbers while nobody could tell it better. */
+	bool newer =
+		compare_lives(r->generation, r->incarnation, x) != 0 || x->boot_id != r->boot_id;
 	enum member_change what = MEMBER_CHANGE_NUMBERS;
 	if (!same_status(&x->status, &r->status))
 		what = MEMBER_CHANGE_UPDATED;
 	if (x->state != MEMBER_UNKNOWN && x->boot_id != r->boot_id && r->state == MEMBER_ALIVE)
 		what = MEMBER_CHANGE_JOINED;
-	if (newer != 0 && x->state == MEMBER_SUSPECT) {
+	if (newer && x->state == MEMBER_SUSPECT) {
 		/* Another statement is accused, if it is: the time it has to object starts anew. */
 		x->since_ms = s->now;
 		x->agreed = 0;
@@ -84,12 +86,12 @@ static enum member_change adopt(struct step *s, size_t index, const struct membe
 	x->boot_id = r->boot_id;
 	x->status = r->status;
 	x->direct = direct;
-	if (take_tags(s->m, index, r, text, newer != 0) && what == MEMBER_CHANGE_NUMBERS)
+	if (take_tags(s->m, index, r, text, newer) && what == MEMBER_CHANGE_NUMBERS)
 		what = MEMBER_CHANGE_UPDATED;
 	struct membership_case *c = judge_case(s->m, index, false);
 	if (c && compare_lives(c->accused_generation, c->accused_incarnation, x) < 0)
 		c->accused_state = 0;
-	if (newer != 0)
+	if (newer)
 		act_news(s->m, index);
 	return what;
 }
@@ -110,6 +112,8 @@ static void on_own_record(struct step *s, size_t from, const struct membership_r
 	struct membership *m = s->m;
 	struct member *self = &m->member[m->self];
 	int newer = compare_lives(r->generation, r->incarnation, self);
+	bool other = !same_status(&r->status, &self->status) ||
+		     (r->tagged && m->tags && r->tags_hash != self->tags_hash);
 
 	if (r->boot_id != self->boot_id) {
 		/* Our last life, most likely. This one comes after it. */
@@ -122,9 +126,9 @@ static void on_own_record(struct step *s, size_t from, const struct membership_r
 		if (r->state == MEMBER_LEFT && newer >= 0)
 			m->member[from].told = true;
 		return;
-	} else if (newer > 0 || (newer == 0 && r->state != MEMBER_ALIVE)) {
-		/* Newer than what we know of ourselves: said by the process of this boot that we
-		 * replace. */
+	} else if (newer > 0 || (newer == 0 && (r->state != MEMBER_ALIVE || other))) {
+		/* Newer than what we know of ourselves, or other words under the same number: said
+		 * by the process of this boot that we replace. */
 		if (r->incarnation >= MEMBERSHIP_LIVES_MAX)
 			return;
 		self->generation = r->generation;
@@ -142,6 +146,16 @@ static void on_own_record(struct step *s, size_t from, const struct membership_r
 
 /* --- what a member says of itself: nobody knows better. `fresh`: and it hears us. */
 
+/* Its numbers are behind what is remembered of it: told, it takes the ones after. An accusation
+ * that waits to be passed on must not take the place of that. */
+static void tell_its_past(struct step *s, size_t from)
+{
+	struct membership_case *c = judge_case(s->m, from, false);
+	if (c)
+		c->accused_state = 0;
+	act_send_about(s, from, from);
+}
+
 static void on_statement(struct step *s, const struct membership_event *event,
 			 const struct membership_record *r, bool fresh)
 {
@@ -155,14 +169,13 @@ static void on_statement(struct step *s, const struct membership_event *event,
 	bool known = x->state != MEMBER_UNKNOWN;
 	if (known && x->boot_id != r->boot_id && r->generation <= x->generation &&
 	    x->generation < MEMBERSHIP_LIVES_MAX) {
-		/* It does not know of its last life yet. Told, it takes the number after it. */
-		act_send_about(s, from, from);
+		tell_its_past(s, from);
 		return;
 	}
 	struct member said = {.generation = r->generation, .incarnation = r->incarnation};
 	if (known && x->boot_id == r->boot_id && newer < 0 &&
 	    (x->direct || !leaps(&said, x->generation, x->incarnation))) {
-		act_send_about(s, from, from);
+		tell_its_past(s, from);
 		return;
 	}
 	if (x->state == MEMBER_LEFT && x->boot_id == r->boot_id && newer <= 0)
@@ -195,6 +208,13 @@ static void helper_answered(struct step *s, size_t from, size_t index)
 	}
 }
 
+/* Two that disagree must not come to shout at each other. */
+static void tell_better(struct step *s, size_t to, size_t about)
+{
+	if (s->now - s->m->member[to].sent_ms >= s->m->timers.tick_ms / 2)
+		act_send_about(s, to, about);
+}
+
 /* Not believed; but the accused shall know, and object, and the accuser is told better. */
 static void pass_on_accusation(struct step *s, size_t from, const struct membership_record *r)
 {
@@ -212,7 +232,7 @@ static void pass_on_accusation(struct step *s, size_t from, const struct members
 		if (!again || s->now - x->sent_ms >= m->timers.tick_ms / 2)
 			act_send(s, r->index);
 	}
-	act_send_about(s, from, r->index);
+	tell_better(s, from, r->index);
 }
 
 static void agree(struct step *s, size_t from, const struct membership_record *r)
@@ -242,8 +262,7 @@ static void on_accusation(struct step *s, size_t from, const struct membership_r
 	int newer = compare_lives(r->generation, r->incarnation, x);
 	bool known = x->state != MEMBER_UNKNOWN;
 	if (newer < 0) {
-		if (s->now - m->member[from].sent_ms >= m->timers.tick_ms / 2)
-			act_send_about(s, from, index);
+		tell_better(s, from, index);
 		return;
 	}
 	if (known && leaps(x, r->generation, r->incarnation))
@@ -252,7 +271,10 @@ static void on_accusation(struct step *s, size_t from, const struct membership_r
 		pass_on_accusation(s, from, r);
 		return;
 	}
-	if (newer > 0 || r->state > x->state) {
+	/* Two boots of one name that ended at the same numbers: any order will do, if it is one. */
+	bool twin = newer == 0 && known && !is_active(x) && r->state == x->state &&
+		    r->boot_id > x->boot_id;
+	if (newer > 0 || r->state > x->state || twin) {
 		bool was_own = x->own;
 		enum member_change what = adopt(s, index, r, text, false);
 		become(s, index, r->state, what, newer > 0);
@@ -266,10 +288,10 @@ static void on_accusation(struct step *s, size_t from, const struct membership_r
 				x->probe_ms = s->now;
 			judge_soon(m, index);
 		}
+	} else if (r->boot_id == x->boot_id && take_tags(m, index, r, text, false)) {
+		act_changed(s, index, MEMBER_CHANGE_UPDATED);
 	}
-	if (x->state == MEMBER_SUSPECT && newer == 0 && x->boot_id == r->boot_id)
-		agree(s, from, r);
-	else if (x->state == MEMBER_SUSPECT && newer > 0)
+	if (x->state == MEMBER_SUSPECT && x->boot_id == r->boot_id)
 		agree(s, from, r);
 }
 
@@ -325,13 +347,12 @@ static void on_question(struct step *s, size_t from, size_t index)
 		act_send_about(s, from, index);
 		return;
 	}
+	/* No, so far: our silence would look like the member's. But we try, and pass on what comes.
+	 */
+	act_send_nack(s, from, index);
 	struct membership_case *c = judge_case(m, index, true);
-	if (!c) {
-		act_send_nack(s, from, index);
+	if (!c)
 		return;
-	}
-	if (c->asker[0] == MEMBERSHIP_NONE)
-		c->asker_ms = s->now;
 	list_add(c->asker, (uint16_t)from);
 	act_send_reply_wanted(s, index);
 }
@@ -358,7 +379,8 @@ static void on_digests(struct step *s, size_t from, const struct membership_hear
 			continue;
 		m->differences++;
 		struct membership_action *action = act_send(s, from);
-		if (action && action->segment == MEMBERSHIP_NONE)
+		/* There is room for one; not always the same one. */
+		if (action && (action->segment == MEMBERSHIP_NONE || random_below(m, 2) == 0))
 			action->segment = d->segment;
 	}
 }

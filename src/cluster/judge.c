@@ -60,11 +60,18 @@ bool judge_is_silent(const struct step *s, const struct member *x, uint32_t ms)
 	return since != 0 && s->now - since >= patience(s->m, ms);
 }
 
-/* Heard of lately enough that nobody needs to be believed who calls it gone. */
+/*
+ * Heard of lately enough that nobody needs to be believed who calls it gone. Doubt of oneself makes
+ * that longer, but not for one who is suspect here, too: two who both hesitate would contradict
+ * each other.
+ */
 bool judge_is_vivid(const struct step *s, const struct member *x)
 {
-	return is_active(x) && x->evidence_ms != 0 &&
-	       s->now - x->evidence_ms < patience(s->m, s->m->timers.ask_ms);
+	uint64_t limit_ms = s->m->timers.ask_ms;
+	if (x->state == MEMBER_ALIVE)
+		limit_ms = patience(s->m, s->m->timers.ask_ms);
+	return (is_active(x) || x->state == MEMBER_UNKNOWN) && x->evidence_ms != 0 &&
+	       s->now - x->evidence_ms < limit_ms;
 }
 
 /* A sign of life at `when`, not after now. */

@@ -98,24 +98,6 @@ static void probe_round(struct step *s)
 	}
 }
 
-/* Those who asked whether we hear somebody shall know that we do not: our silence would look like
- * theirs. */
-static void say_no(struct step *s)
-{
-	struct membership *m = s->m;
-	for (size_t n = 0, left = m->cases_used; n < m->case_count && left > 0; n++) {
-		struct membership_case *c = &m->cases[n];
-		if (c->member == MEMBERSHIP_NONE)
-			continue;
-		left--;
-		if (c->asker[0] == MEMBERSHIP_NONE || s->now - c->asker_ms < m->timers.tick_ms / 2)
-			continue;
-		for (size_t i = 0; i < MEMBERSHIP_HELPERS && c->asker[i] != MEMBERSHIP_NONE; i++)
-			act_send_nack(s, c->asker[i], c->member);
-		judge_list_clear(c->asker);
-	}
-}
-
 /* `repeat`: tell those again that have not confirmed. */
 static void say_goodbye(struct step *s, bool repeat)
 {
@@ -161,7 +143,6 @@ static void tick(struct step *s)
 		say_goodbye(s, true);
 		return;
 	}
-	say_no(s);
 	if (is_mesh(m))
 		probe_mesh(s);
 	else
@@ -361,6 +342,8 @@ void membership_restore(struct membership *m, const struct membership_record *kn
 		x->generation = known->generation;
 		x->incarnation = known->incarnation + 1;
 		x->status = known->status;
+		if (tags && tags->bytes <= MEMBERSHIP_TAGS_MAX)
+			set_own_tags(m, tags);
 		return;
 	}
 	x->boot_id = known->boot_id;

@@ -162,7 +162,6 @@ struct membership_case {
 	uint8_t helpers;		     /* how many we asked that can say no */
 	uint16_t helper[MEMBERSHIP_HELPERS]; /* those of them that did not answer yet */
 	uint16_t asker[MEMBERSHIP_HELPERS];  /* who waits for our word on it */
-	uint64_t asker_ms;		     /* since when */
 	/* An accusation that we do not believe but pass on to it, so that it objects. state 0:
 	 * none. */
 	uint8_t accused_state;

@@ -154,7 +154,7 @@ static void add_digests(struct packet *p)
 static void add_everything(struct packet *p)
 {
 	struct membership *m = p->m;
-	size_t start = m->count > MEMBERSHIP_RECORDS_MAX ? (m->tick * 8 + p->to) % m->count : 0;
+	size_t start = (m->tick * 8 + p->to) % m->count; /* there may not be room for all */
 	for (size_t n = 0; n < m->count; n++) {
 		if (!add_record(p, (start + n) % m->count, true))
 			return;
