@@ -456,6 +456,7 @@ static bool load_services(struct config *config, struct loader *loader,
 	if (!find_profile(loader, source, false, &profile))
 		return false;
 	config->boot_modules = profile.boot_modules;
+	config->watchdog = profile.watchdog;
 	config->sysctl = profile.sysctl;
 	config->sysctl_count = profile.sysctl_count;
 	if (profile.role && config->self && strcmp(profile.role, config->self->role) != 0) {
@@ -503,8 +504,10 @@ static struct config *load(const struct config_source *source, struct config_rep
 		good = find_profile(&loader, source, true, &profile);
 		config->profile =
 			arena_strndup(&config->arena, source->profile, strlen(source->profile));
-		if (good)
+		if (good) {
 			config->boot_modules = profile.boot_modules;
+			config->watchdog = profile.watchdog;
+		}
 	} else {
 		good = load_cluster(config, &loader);
 		good &= load_identity(config, &loader, source);

@@ -36,11 +36,18 @@ struct sysctl_def {
 	const char *name, *value; /* "fs.leases-enable", "0" */
 };
 
+/* The hardware watchdog of a machine (src/node/watchdog.h). */
+struct watchdog_def {
+	const char *device;  /* NULL: none is wanted */
+	uint32_t timeout_ms; /* whole seconds */
+};
+
 struct config {
 	struct arena arena;
 	const char *profile;
 	/* Loaded by PID 1 itself before the cluster file can be read: disks, network. */
 	struct words boot_modules;
+	struct watchdog_def watchdog; /* likewise opened early */
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
 	const char *node;		 /* this node's name, NULL: unknown */
@@ -63,8 +70,8 @@ void config_free(struct config *config); /* NULL is fine */
 int config_find(const struct config *config, const char *name);
 
 /*
- * Only the profile's boot part (boot_modules): needs neither cluster nor node file. Same ownership
- * and errors.
+ * Only the profile's boot part (boot_modules, watchdog): needs neither cluster nor node file. Same
+ * ownership and errors.
  */
 struct config *config_load_boot(const struct config_source *source, struct config_report *report);
 

@@ -81,6 +81,7 @@ struct profile {
 	struct words boot_modules, services, on_request;
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
+	struct watchdog_def watchdog;
 	const char *file;
 	int services_line;
 };

@@ -3,6 +3,9 @@
 
 #include "src/config/load.h"
 
+#define WATCHDOG_MIN_MS 5000
+#define WATCHDOG_MAX_MS 600000
+
 struct profile_reader {
 	struct loader *loader;
 	struct profile *profile;
@@ -101,8 +104,35 @@ static bool set_role(struct profile_reader *reader, const struct place *place,
 	return true;
 }
 
-static const char *const keys[] = {"description", "role",     "boot-modules",
-				   "sysctl",	  "services", "on-request"};
+/* "30s" or "/dev/watchdog1 30s": the hardware counts in seconds. */
+static bool set_watchdog(struct profile_reader *reader, const struct place *place,
+			 const struct words *words)
+{
+	static const char device[] = "/dev/watchdog0";
+	struct watchdog_def def = {.device = device};
+
+	if (words->count < 1 || words->count > 2)
+		return place_wrong(place, "found %zu words, expected [DEVICE] DURATION",
+				   words->count);
+	if (reader->profile->watchdog.device)
+		return place_wrong(place, "found a second time, expected once");
+	const char *time = words->word[words->count - 1];
+	if (words->count == 2) {
+		if (strncmp(words->word[0], "/dev/", 5) != 0 || !value_path(place, words->word[0]))
+			return place_expected(place, words->word[0], "a device below /dev");
+		def.device = words->word[0];
+	}
+	if (!value_duration(place, time, &def.timeout_ms))
+		return false;
+	if (def.timeout_ms < WATCHDOG_MIN_MS || def.timeout_ms > WATCHDOG_MAX_MS ||
+	    def.timeout_ms % 1000 != 0)
+		return place_expected(place, time, "whole seconds, from 5s to 10m");
+	reader->profile->watchdog = def;
+	return true;
+}
+
+static const char *const keys[] = {"description", "role",     "boot-modules", "sysctl",
+				   "watchdog",	  "services", "on-request"};
 
 static const char *key_name(size_t index, const void *context)
 {
@@ -129,6 +159,8 @@ static bool set_key(struct profile_reader *reader, const struct place *place, co
 	/* Modules are loaded before the cluster file can be read: no variables. */
 	if (modules)
 		return add_modules(reader, place, &raw);
+	if (strcmp(place->key, "watchdog") == 0)
+		return set_watchdog(reader, place, &raw);
 	if (strcmp(place->key, "role") == 0)
 		return set_role(reader, place, &raw);
 	if ((sysctl || services || on_request) &&

@@ -35,6 +35,8 @@ static bool take_flag(const char *a, const char *allowed, struct client_options 
 		o->no_wait = true;
 	else if ((strcmp(a, "-f") == 0 || strcmp(a, "--follow") == 0) && allows(allowed, 'F'))
 		o->follow = true;
+	else if (strcmp(a, "--kexec") == 0 && allows(allowed, 'k'))
+		o->kexec = true;
 	else if (strncmp(a, "--run=", 6) == 0)
 		o->run_dir = a + 6;
 	else

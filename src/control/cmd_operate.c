@@ -102,9 +102,13 @@ static int shut_down(int argc, char **argv, enum control_shutdown how)
 {
 	struct client_options options;
 	struct control_request request = {.verb = CONTROL_SHUTDOWN, .number = how};
+	bool reboot = how == CONTROL_REBOOT;
 
-	if (client_options(argc, argv, "", 0, 0, argv[0], &options) < 0)
+	if (client_options(argc, argv, reboot ? "k" : "", 0, 0,
+			   reboot ? "reboot [--kexec]" : argv[0], &options) < 0)
 		return EXIT_USAGE;
+	if (options.kexec)
+		request.number = CONTROL_KEXEC;
 	return client_call(&options, &request, NULL, NULL, NULL, 0);
 }
 

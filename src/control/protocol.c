@@ -10,7 +10,7 @@ bool control_request_valid(const void *data, size_t bytes)
 		return false;
 	memcpy(&request, data, sizeof(request));
 	if (request.verb == CONTROL_SHUTDOWN &&
-	    (request.number < CONTROL_POWEROFF || request.number > CONTROL_HALT))
+	    (request.number < CONTROL_POWEROFF || request.number > CONTROL_KEXEC))
 		return false;
 	return request.magic == CONTROL_MAGIC && request.verb > 0 &&
 	       request.verb < CONTROL_VERBS_END &&

@@ -32,7 +32,7 @@ enum control_verb {
 	CONTROL_VERBS_END,
 };
 
-enum control_shutdown { CONTROL_POWEROFF, CONTROL_REBOOT, CONTROL_HALT };
+enum control_shutdown { CONTROL_POWEROFF, CONTROL_REBOOT, CONTROL_HALT, CONTROL_KEXEC };
 
 #define CONTROL_FORCE	(1u << 0) /* also stop what depends on it, start: what excludes it */
 #define CONTROL_NO_WAIT (1u << 1) /* start, stop, restart: answer at once, not when it is done */

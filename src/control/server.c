@@ -13,6 +13,7 @@
 #include "src/base/log.h"
 #include "src/control/protocol.h"
 #include "src/control/serve_members.h"
+#include "src/node/finish.h"
 #include "src/supervise/gossip_link.h"
 #include "src/supervise/instance.h"
 
@@ -516,15 +517,24 @@ static void send_signal(struct client *client, const struct control_request *req
 static void shut_down(struct client *client, const struct control_request *request)
 {
 	struct supervisor *sv = server.supervisor;
-	enum goal goal = request->number == CONTROL_REBOOT ? GOAL_REBOOT
-			 : request->number == CONTROL_HALT ? GOAL_HALT
-							   : GOAL_POWEROFF;
+	static const enum goal goals[] = {
+		[CONTROL_POWEROFF] = GOAL_POWEROFF,
+		[CONTROL_REBOOT] = GOAL_REBOOT,
+		[CONTROL_HALT] = GOAL_HALT,
+		[CONTROL_KEXEC] = GOAL_KEXEC,
+	};
+	enum goal goal = goals[request->number];
 
-	log_info("asked to %s", goal == GOAL_REBOOT ? "reboot"
-				: goal == GOAL_HALT ? "halt"
-						    : "power off");
+	if (goal == GOAL_KEXEC && !(sv->machine && finish_can_kexec())) {
+		end(client, 1,
+		    sv->machine ? "no kernel is loaded (/sys/kernel/kexec_loaded): kexec -l, which "
+				  "loads one, comes first"
+				: "--kexec: this supervisor is not the init of a machine");
+		return;
+	}
+	log_info("asked to %s", supervise_goal_name(goal));
 	end(client, 0, "");
-	supervise_shutdown(sv, sv->machine ? goal : GOAL_EXIT);
+	supervise_shutdown(sv, goal);
 }
 
 static void serve(struct client *client, const struct control_request *request)

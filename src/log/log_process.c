@@ -47,7 +47,8 @@ static bool receive(struct log_message *message, int *fd)
 	if (rights && rights->cmsg_level == SOL_SOCKET && rights->cmsg_type == SCM_RIGHTS &&
 	    rights->cmsg_len == CMSG_LEN(sizeof(int)))
 		memcpy(fd, CMSG_DATA(rights), sizeof(*fd));
-	if (n != (ssize_t)sizeof(*message) || message->magic != LOG_MESSAGE_MAGIC || *fd < 0 ||
+	if (n != (ssize_t)sizeof(*message) || message->magic != LOG_MESSAGE_MAGIC ||
+	    (*fd < 0) != (message->type == LOG_PING) ||
 	    !memchr(message->name, '\0', sizeof(message->name))) {
 		log_warnx("message of %zd bytes not understood", n);
 		return false;
@@ -159,6 +160,12 @@ int log_worker(int argc, char **argv)
 		int fd;
 		if (!receive(&message, &fd))
 			return 0;
+		/* No room, or nobody there: then there is nobody to be told either. */
+		if (message.type == LOG_PING &&
+		    write(LOG_CHANNEL_FD, &message, sizeof(message)) < 0)
+			log_warn("answer the supervising process");
+		if (message.type == LOG_PING)
+			continue;
 		if (message.type == LOG_DIRECTORY && directory_fd < 0)
 			directory_fd = fd;
 		else if (message.type != LOG_STREAM || !add_stream(message.name, fd))

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +9,6 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "src/base/log.h"
@@ -21,17 +18,25 @@
 
 #define CONFIG_DISK	  "serial:config"
 #define CONFIG_DISK_BYTES (4u << 20)
-#define SYNC_SECONDS	  20
 
 /* include/linux/proc_ns.h: the inode number of the first PID namespace is fixed. */
 #define FIRST_PID_NAMESPACE 0xEFFFFFFCu
+
+/* By the kernel, whoever started us, or an earlier try of ours (src/node/emergency.h). */
+static bool is_mounted(const char *where)
+{
+	struct stat here, above;
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/..", where);
+	return stat(where, &here) == 0 && stat(path, &above) == 0 && here.st_dev != above.st_dev;
+}
 
 static void mount_one(const char *type, const char *where, unsigned long flags, const char *data)
 {
 	if (mkdir(where, 0755) < 0 && errno != EEXIST)
 		log_warn("make %s", where);
-	/* EBUSY: already there, by the kernel or whoever started us. */
-	if (mount(type, where, type, flags, data) < 0 && errno != EBUSY)
+	if (!is_mounted(where) && mount(type, where, type, flags, data) < 0 && errno != EBUSY)
 		log_warn("mount %s on %s", type, where);
 }
 
@@ -92,10 +97,19 @@ void machine_mount_early(void)
 		log_warn("ctrl-alt-del");
 }
 
-void machine_load_modules(const struct words *modules)
+static bool has_word(const struct words *words, const char *word)
+{
+	for (size_t i = 0; words && i < words->count; i++)
+		if (strcmp(words->word[i], word) == 0)
+			return true;
+	return false;
+}
+
+void machine_load_modules(const struct words *modules, const struct words *loaded)
 {
 	for (size_t i = 0; i < modules->count; i++)
-		modules_load(modules->word[i]); /* says what went wrong */
+		if (!has_word(loaded, modules->word[i]))
+			modules_load(modules->word[i]); /* says what went wrong */
 }
 
 /* A config disk is small, and read once, before anything else runs. */
@@ -192,46 +206,4 @@ void machine_apply_sysctls(const struct sysctl_def *sysctl, size_t count)
 				*c = '/';
 		worker_writef(sysctl[i].value, "%s", path);
 	}
-}
-
-/* sync(2) may hang behind a dead disk: a child calls it, and is left behind after a while. */
-static void sync_with_deadline(void)
-{
-	struct timespec wait = {.tv_sec = SYNC_SECONDS};
-	sigset_t child;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		sync();
-		_exit(0);
-	}
-	if (pid < 0)
-		return;
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	while (waitpid(pid, NULL, WNOHANG) == 0) {
-		if (sigtimedwait(&child, NULL, &wait) < 0 && errno == EAGAIN) {
-			log_warnx("sync does not end: going on without");
-			return;
-		}
-	}
-}
-
-void machine_finish(enum machine_end end)
-{
-	static const unsigned how[] = {
-		[MACHINE_POWEROFF] = RB_POWER_OFF,
-		[MACHINE_REBOOT] = RB_AUTOBOOT,
-		[MACHINE_HALT] = RB_HALT_SYSTEM,
-	};
-
-	kill(-1, SIGKILL);
-	sync_with_deadline();
-	log_info("%s", end == MACHINE_POWEROFF ? "power off"
-		       : end == MACHINE_REBOOT ? "reboot"
-					       : "halt");
-	reboot((int)how[end]);
-	log_warn("reboot(2)");
-	for (;;)
-		pause();
 }

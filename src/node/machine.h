@@ -10,15 +10,14 @@
 
 #include "src/config/config.h"
 
-enum machine_end { MACHINE_POWEROFF, MACHINE_REBOOT, MACHINE_HALT };
-
 /* We are PID 1 of the machine's first PID namespace (mounts /proc to find out, if it is not there).
  */
 bool machine_is_ours(void);
 /* proc, sys, dev, devpts, shm, run, tmp, cgroup2; standard descriptors on the console; ctrl-alt-del
  * becomes SIGINT. */
 void machine_mount_early(void);
-void machine_load_modules(const struct words *modules);
+/* All but those of `loaded` (may be NULL), which are loaded already. */
+void machine_load_modules(const struct words *modules, const struct words *loaded);
 /*
  * Unpacks the config disk, if there is one, below `directory`: a disk of serial "config" that holds
  * a tar (ustar) of node.conf, cluster.conf and, optionally, services/ and profiles/. node.conf
@@ -27,7 +26,5 @@ void machine_load_modules(const struct words *modules);
 void machine_read_config_disk(const char *directory);
 void machine_set_name(const char *name);
 void machine_apply_sysctls(const struct sysctl_def *sysctl, size_t count);
-/* The end: kills what is left, syncs with a deadline, and powers off, reboots or halts. */
-_Noreturn void machine_finish(enum machine_end end);
 
 #endif

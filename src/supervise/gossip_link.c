@@ -16,6 +16,7 @@ static struct {
 	uint64_t sequence;     /* of the last change that the present process told of */
 	uint64_t asked;	       /* serial of the last question */
 	void (*news)(void);
+	struct pulse pulse;
 } own;
 
 const struct gossip_view *gossip_view(void)
@@ -183,8 +184,10 @@ static void received(const struct gossip_message *message)
 			view.member[message->peer.index].peer = message->peer;
 		break;
 	case GOSSIP_PROGRESS:
-		if (message->progress.serial == 0)
-			break; /* the answer to a PING */
+		if (message->progress.serial == 0) {
+			pulse_answered(&own.pulse);
+			break;
+		}
 		view.progress = message->progress;
 		view.answered = message->progress.serial;
 		if (own.news)
@@ -366,6 +369,7 @@ void gossip_link_opened(struct supervisor *sv, struct instance *gossip)
 {
 	int room = 1 << 20; /* the largest cluster at once */
 
+	pulse_new(&own.pulse);
 	if (setsockopt(gossip->channel.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
 		setsockopt(gossip->channel.fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	gossip->channel.ready = channel_ready;
@@ -418,6 +422,24 @@ void gossip_link_update(struct supervisor *sv)
 		sv->told = message.ready;
 		sv->told_ready = true;
 	}
+}
+
+void gossip_link_ping(struct supervisor *sv)
+{
+	struct gossip_message message;
+
+	gossip_message_init(&message, GOSSIP_PING);
+	tell(sv, &message);
+}
+
+struct pulse *gossip_link_pulse(void)
+{
+	return &own.pulse;
+}
+
+const struct instance *gossip_link_process(const struct supervisor *sv)
+{
+	return view.running ? process_of(sv) : NULL;
 }
 
 void gossip_link_leave(struct supervisor *sv)

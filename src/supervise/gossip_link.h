@@ -9,6 +9,7 @@
 #ifndef SUPERVISOR_SUPERVISE_GOSSIP_LINK_H
 #define SUPERVISOR_SUPERVISE_GOSSIP_LINK_H
 
+#include "src/service/pulse.h"
 #include "src/supervise/supervise.h"
 
 #define GOSSIP_EVENTS	   256 /* kept for those who follow; older ones are missed */
@@ -56,6 +57,11 @@ void gossip_link_closed(struct supervisor *supervisor);
 bool gossip_link_reload(struct supervisor *supervisor);
 /* Tells the siblings whether all of this node is up, when that changed. */
 void gossip_link_update(struct supervisor *supervisor);
+/* Whether it is there (src/service/pulse.h): asks it, and what its answers were; whom that is
+ * about, NULL: nobody who could answer. */
+void gossip_link_ping(struct supervisor *supervisor);
+struct pulse *gossip_link_pulse(void);
+const struct instance *gossip_link_process(const struct supervisor *supervisor);
 /* This node leaves in good order. */
 void gossip_link_leave(struct supervisor *supervisor);
 /* Asks for round trips, losses and counters. Its serial, 0: there is nobody to answer. */

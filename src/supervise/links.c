@@ -11,8 +11,28 @@
 
 #include "src/base/log.h"
 #include "src/log/message.h"
+#include "src/service/pulse.h"
 #include "src/supervise/gossip_link.h"
 #include "src/supervise/instance.h"
+
+/* ---- are they there? ---- */
+
+static struct pulse log_pulse;
+
+/* `helper`: NULL: it does not run. */
+static bool is_alive(struct supervisor *sv, struct pulse *pulse, const struct instance *helper,
+		     void (*ping)(struct supervisor *sv))
+{
+	enum pulse_verdict verdict = pulse_look(pulse, helper);
+
+	if (verdict == PULSE_ASK)
+		ping(sv);
+	if (verdict == PULSE_KILL) {
+		log_warnx("%s: does not answer: killed", helper->def->name);
+		instance_signal(helper, SIGKILL);
+	}
+	return !pulse_is_lost(pulse);
+}
 
 /* ---- log ---- */
 
@@ -54,15 +74,33 @@ void log_link_add(struct supervisor *sv, const struct instance *instance)
 		log_link_send(log, LOG_STREAM, instance->def->name, instance->log_read);
 }
 
-/* The log process says nothing; that its end is closed shows in its exit. */
+static void log_ping(struct supervisor *sv)
+{
+	const struct log_message message = {.magic = LOG_MESSAGE_MAGIC, .type = LOG_PING};
+
+	/* Full, or closed: it does not answer, then, and that will be noticed. */
+	if (send(sv->instance[sv->log]->channel.fd, &message, sizeof(message), MSG_NOSIGNAL) < 0 &&
+	    errno != EAGAIN && errno != EPIPE)
+		log_warn("ask the log process");
+}
+
+/* All it says is that it is there; that its end is closed shows in its exit. */
 static void log_ready(struct watch *watch, uint32_t events)
 {
 	struct instance *log = watch->owner;
-	char byte;
+	struct log_message message;
 
 	(void)events;
-	if (recv(watch->fd, &byte, 1, 0) > 0)
-		log_warnx("%s: unexpected message from it", log->def->name);
+	ssize_t n = recv(watch->fd, &message, sizeof(message), MSG_TRUNC);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n == sizeof(message) && message.magic == LOG_MESSAGE_MAGIC &&
+	    message.type == LOG_PING && pulse_answered(&log_pulse))
+		return;
+	if (n > 0) {
+		log_warnx("%s: sent an invalid message of %zd bytes: ended", log->def->name, n);
+		instance_signal(log, SIGKILL);
+	}
 	loop_close(&log->supervisor->loop, watch);
 }
 
@@ -98,10 +136,24 @@ static void log_link_open(struct supervisor *sv, struct instance *log)
 
 void links_opened(struct supervisor *sv, struct instance *instance)
 {
-	if (instance->index == sv->gossip)
+	if (instance->index == sv->gossip) {
 		gossip_link_opened(sv, instance);
-	else if (instance->index == sv->log)
+	} else if (instance->index == sv->log) {
+		pulse_new(&log_pulse);
 		log_link_open(sv, instance);
+	}
+}
+
+bool links_alive(struct supervisor *sv)
+{
+	const struct instance *log = sv->log < 0 ? NULL : sv->instance[sv->log];
+	/* Both are asked, whatever the first one is like. */
+	bool gossip_alive =
+		is_alive(sv, gossip_link_pulse(), gossip_link_process(sv), gossip_link_ping);
+	bool log_alive =
+		is_alive(sv, &log_pulse, log && log->channel.fd >= 0 ? log : NULL, log_ping);
+
+	return gossip_alive && log_alive;
 }
 
 void links_closed(struct supervisor *sv, const struct instance *instance)

@@ -14,9 +14,14 @@
 
 #include "src/base/log.h"
 #include "src/control/server.h"
+#include "src/node/crash.h"
+#include "src/node/emergency.h"
+#include "src/node/finish.h"
 #include "src/node/machine.h"
 #include "src/node/power_button.h"
+#include "src/node/watchdog.h"
 #include "src/supervise/filters.h"
+#include "src/supervise/links.h"
 #include "src/supervise/supervise.h"
 #include "src/worker/worker.h"
 
@@ -25,9 +30,24 @@
 static struct supervisor
 	supervisor; /* large, and there from the start: nothing to allocate later */
 
+/*
+ * Why the process ended, outside a machine of its own: see supervisor(8). 133 is what
+ * systemd-nspawn@.service takes for a reboot.
+ */
+enum {
+	EXIT_STOPPED = 0,
+	EXIT_CANNOT = 1,
+	EXIT_WRONG_USE = 2,
+	EXIT_FORCED = 3,
+	EXIT_HALT = 4,
+	EXIT_REBOOT = 133,
+};
+
 struct options {
 	struct config_source source;
 	const char *run_dir;
+	const char *emergency_shell; /* NULL: none is allowed */
+	char **argv;
 };
 
 static bool take(const char *argument, const char *name, const char **value)
@@ -83,22 +103,32 @@ static int parse_options(int argc, char **argv, struct options *options)
 			   .filter_good = filter_good,
 			   .refuse_cycles = true},
 		.run_dir = "/run/supervisor",
+		.argv = argv,
 	};
 	for (int i = 1; i < argc; i++) {
 		const char *a = argv[i];
 		if (take(a, "--profile", &options->source.profile) ||
 		    take(a, "--node", &options->source.node) ||
 		    take(a, "--config", &options->source.directory) ||
-		    take(a, "--run", &options->run_dir))
+		    take(a, "--run", &options->run_dir) ||
+		    take(a, "--emergency-shell", &options->emergency_shell))
 			continue;
 		/* The kernel hands its init whatever it did not know: no reason not to boot. */
 		if (getpid() == 1) {
 			log_warnx("argument %s ignored", a);
 			continue;
 		}
-		log_warnx("unknown argument %s; expected --profile=, --node=, --config= or --run=",
+		log_warnx("unknown argument %s; expected --profile=, --node=, --config=, --run= or "
+			  "--emergency-shell=",
 			  a);
 		return -1;
+	}
+	if (options->emergency_shell && options->emergency_shell[0] != '/') {
+		log_warnx("--emergency-shell=%s: expected an absolute path",
+			  options->emergency_shell);
+		options->emergency_shell = NULL;
+		if (getpid() != 1)
+			return -1;
 	}
 	return check_options(options);
 }
@@ -199,31 +229,75 @@ static void unblock_messages(struct supervisor *sv)
 	close(fd);
 }
 
-/* What a machine needs before its cluster file can be read: drivers, the config disk. */
-static void prepare_machine(struct options *options)
+/* What a machine needs before its cluster file can be read: drivers, the config disk. Returns what
+ * it went by, NULL: nothing that could be read. */
+static struct config *prepare_machine(struct options *options)
 {
 	static struct config_report report;
-	struct config *boot = config_load_boot(&options->source, &report);
 
+	crash_doing("load the boot modules", NULL);
+	struct config *boot = config_load_boot(&options->source, &report);
 	if (boot) {
-		machine_load_modules(&boot->boot_modules);
-		config_free(boot);
+		machine_load_modules(&boot->boot_modules, NULL);
+		watchdog_open(&boot->watchdog);
 	} else {
 		print_findings(&report); /* the config disk may bring a better one */
 	}
+	crash_doing("read the config disk", NULL);
 	machine_read_config_disk(options->source.directory);
+	return boot;
 }
 
-static struct config *load(struct options *options)
+/* The whole configuration, of which the config disk may have brought another profile than the one
+ * that boot began with. */
+static void apply_to_machine(const struct config *config, const char *profile, struct config *boot)
+{
+	machine_load_modules(&config->boot_modules, boot ? &boot->boot_modules : NULL);
+	config_free(boot);
+	machine_set_name(config->self ? config->self->name : profile);
+	machine_apply_sysctls(config->sysctl, config->sysctl_count);
+	watchdog_take(&config->watchdog);
+}
+
+/*
+ * Boot cannot go on. With an emergency shell: it runs, and what follows from its end happens;
+ * returns where there is none, or where it cannot be run.
+ */
+static void emergency(const struct supervisor *sv, const struct options *options, const char *why)
+{
+	if (!sv->init || !options->emergency_shell)
+		return;
+	switch (emergency_run(options->emergency_shell, why)) {
+	case EMERGENCY_AGAIN:
+		log_info("once more");
+		execve("/proc/self/exe", options->argv, environ);
+		log_warn("execute this program anew");
+		break;
+	case EMERGENCY_REBOOT:
+		if (sv->machine)
+			finish_machine(MACHINE_REBOOT);
+		exit(EXIT_CANNOT);
+	case EMERGENCY_POWEROFF:
+		if (sv->machine)
+			finish_machine(MACHINE_POWEROFF);
+		exit(EXIT_STOPPED);
+	case EMERGENCY_FAILED:
+		break;
+	}
+}
+
+static struct config *load(const struct supervisor *sv, const struct options *options)
 {
 	static struct config_report report;
 	static struct config nothing;
-	struct config *config = config_load(&options->source, &report);
 
+	crash_doing("read the configuration", options->source.directory);
+	struct config *config = config_load(&options->source, &report);
 	if (config)
 		return config;
 	print_findings(&report);
-	if (!supervisor.machine)
+	emergency(sv, options, "configuration refused: nothing is started");
+	if (!sv->machine)
 		return NULL;
 	/* A machine without services still answers its power button. */
 	log_warnx("configuration refused: nothing is started");
@@ -233,31 +307,63 @@ static struct config *load(struct options *options)
 
 /* Not even the loop can be set up. A machine whose init only waits is worth nothing to its
  * siblings. */
-static int give_up(const struct supervisor *sv)
+static int give_up(const struct supervisor *sv, const struct options *options)
 {
+	emergency(sv, options, "cannot supervise");
 	if (!sv->machine)
-		return 1;
+		return EXIT_CANNOT;
 	log_warnx("cannot supervise: reboot in %d s", GIVE_UP_SECONDS);
 	sleep(GIVE_UP_SECONDS);
-	machine_finish(MACHINE_REBOOT);
+	finish_machine(MACHINE_REBOOT);
+}
+
+static bool helpers_alive(void *owner)
+{
+	return links_alive(owner);
+}
+
+static enum machine_end machine_end(enum goal goal)
+{
+	switch (goal) {
+	case GOAL_REBOOT:
+		return MACHINE_REBOOT;
+	case GOAL_HALT:
+		return MACHINE_HALT;
+	case GOAL_KEXEC:
+		return MACHINE_KEXEC;
+	default:
+		return MACHINE_POWEROFF;
+	}
 }
 
 static int run(struct supervisor *sv)
 {
 	if (sv->machine)
 		power_button_open(&sv->loop, power_button, sv);
+	watchdog_run(&sv->loop, helpers_alive, sv);
 	log_info("%s: profile %s, %zu services",
 		 sv->config->self ? sv->config->self->name : "lone node", sv->source.profile,
 		 sv->config->service_count);
 	supervise_run(sv);
-	log_info("all services stopped");
+	bool forced = sv->goal_forced;
+	log_info(forced ? "some services did not stop in time" : "all services stopped");
 	if (sv->machine)
-		machine_finish(sv->goal == GOAL_REBOOT ? MACHINE_REBOOT
-			       : sv->goal == GOAL_HALT ? MACHINE_HALT
-						       : MACHINE_POWEROFF);
+		finish_machine(machine_end(sv->goal));
+	forced = (sv->init && !finish_processes()) || forced;
 	control_clean_up();
 	supervise_clean_up(sv);
-	return 0;
+	return sv->goal == GOAL_REBOOT ? EXIT_REBOOT
+	       : sv->goal == GOAL_HALT ? EXIT_HALT
+	       : forced		       ? EXIT_FORCED
+				       : EXIT_STOPPED;
+}
+
+static int refuse_options(const struct supervisor *sv, const struct options *options)
+{
+	emergency(sv, options, "wrong options: nothing is started");
+	if (!sv->machine)
+		return EXIT_WRONG_USE;
+	finish_machine(MACHINE_POWEROFF);
 }
 
 int supervise_main(int argc, char **argv)
@@ -271,31 +377,29 @@ int supervise_main(int argc, char **argv)
 	if (signals < 0)
 		log_warn("signals");
 	sv->machine = sv->init && machine_is_ours();
+	crash_install(sv->machine);
 	if (sv->machine)
 		machine_mount_early();
 	unblock_messages(sv);
-	if (parse_options(argc, argv, &options) < 0) {
-		if (!sv->machine)
-			return 2;
-		machine_finish(MACHINE_POWEROFF);
-	}
+	if (parse_options(argc, argv, &options) < 0)
+		return refuse_options(sv, &options);
 	umask(022);
 	if (chdir("/") < 0)
 		log_warn("chdir /");
+	struct config *boot = NULL;
 	if (sv->machine)
-		prepare_machine(&options);
+		boot = prepare_machine(&options);
 	else if (!sv->init && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		log_warn("become a subreaper");
 
-	struct config *config = load(&options);
+	struct config *config = load(sv, &options);
 	if (!config)
-		return 1;
-	if (sv->machine) {
-		machine_set_name(config->self ? config->self->name : options.source.profile);
-		machine_apply_sysctls(config->sysctl, config->sysctl_count);
-	}
+		return EXIT_CANNOT;
+	if (sv->machine)
+		apply_to_machine(config, options.source.profile, boot);
+	crash_doing("set up", NULL);
 	if (signals < 0 || supervise_init(sv, config, &options.source, options.run_dir) < 0 ||
 	    loop_add(&sv->loop, &sv->signals, EPOLLIN) < 0 || control_open(sv) < 0)
-		return give_up(sv);
+		return give_up(sv, &options);
 	return run(sv);
 }

@@ -14,12 +14,14 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/node/crash.h"
 #include "src/process/sweep.h"
 #include "src/supervise/demand.h"
 #include "src/supervise/instance.h"
 #include "src/supervise/gossip_link.h"
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
+#include "src/supervise/progress.h"
 
 /* All services together have this long to stop; then what is left is killed. Longer than the
  * longest stop-timeout shipped. */
@@ -227,6 +229,7 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 	struct instance *instance = sv->instance[index];
 	struct life *life = &sv->service[index].life;
 
+	crash_doing(life_state_name(life->state), instance->def->name);
 	for (;;) {
 		enum life_state before = life->state;
 		uint32_t starts = life->starts;
@@ -349,6 +352,7 @@ static uint64_t run_timers(struct supervisor *sv)
 		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}
+	next_ms = earlier(next_ms, progress_tell(sv));
 	return earlier(earlier(next_ms, sv->goal_deadline_ms), sv->control_due_ms);
 }
 
@@ -385,6 +389,7 @@ void supervise_run(struct supervisor *sv)
 		uint64_t next_ms = run_timers(sv);
 		if (sv->goal != GOAL_RUN && (all_stopped(sv) || force_shutdown(sv)))
 			return;
+		crash_doing("wait or event", NULL);
 		loop_turn(&sv->loop, next_ms);
 		reap(sv);
 	}
@@ -417,7 +422,17 @@ void supervise_shutdown(struct supervisor *sv, enum goal goal)
 		gossip_link_leave(sv);
 	}
 	sv->goal = goal;
+	crash_goal(supervise_goal_name(goal));
 	for (size_t i = 0; i < sv->count; i++)
 		sv->service[i].wanted = false;
 	supervise_settle(sv);
+}
+
+const char *supervise_goal_name(enum goal goal)
+{
+	static const char *const name[] = {
+		[GOAL_RUN] = "run",   [GOAL_POWEROFF] = "power off",	[GOAL_REBOOT] = "reboot",
+		[GOAL_HALT] = "halt", [GOAL_KEXEC] = "reboot by kexec", [GOAL_EXIT] = "exit",
+	};
+	return name[goal];
 }

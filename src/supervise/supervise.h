@@ -64,7 +64,7 @@ struct instance {
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };
 
-enum goal { GOAL_RUN, GOAL_POWEROFF, GOAL_REBOOT, GOAL_HALT, GOAL_EXIT };
+enum goal { GOAL_RUN, GOAL_POWEROFF, GOAL_REBOOT, GOAL_HALT, GOAL_KEXEC, GOAL_EXIT };
 
 struct supervisor {
 	struct config *config;
@@ -117,6 +117,8 @@ int supervise_init(struct supervisor *supervisor, struct config *config,
 void supervise_run(struct supervisor *supervisor);
 /* After that, where something goes on after us: leaves no cgroup and no socket behind. */
 void supervise_clean_up(struct supervisor *supervisor);
+/* "run", "power off", … */
+const char *supervise_goal_name(enum goal goal);
 /* Takes and carries out every decision that the present state of things asks for. */
 void supervise_settle(struct supervisor *supervisor);
 /* One event for one service's life, and what it asks for. */

@@ -381,7 +381,7 @@ def alive(s):
     b"", b"x", request(STATUS)[:-1], request(STATUS) + b"x", b"\0" * REQUEST.size, b"\xff" * REQUEST.size,
     request(STATUS, magic=0), request(STATUS, magic=MAGIC + 1), request(0), request(9), request(65535),
     request(STATUS, flags=4), request(START, "sleeper", flags=0x8000), REQUEST.pack(MAGIC, START, 0, 0, b"x" * 64),
-    request(SHUTDOWN, number=3), request(SHUTDOWN, number=-1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100_000,
+    request(SHUTDOWN, number=4), request(SHUTDOWN, number=-1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100_000,
 ], ids=lambda p: f"{len(p)}-{p[:12].hex()}")  # fmt: skip
 def test_a_packet_that_is_no_request_is_refused(quiet, packet):
     with connection(quiet) as sock:

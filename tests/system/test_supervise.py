@@ -121,14 +121,6 @@ def test_what_never_got_ready_is_not_called_ready_at_the_end():
         assert "all services ready" not in s.messages()
 
 
-@pytest.mark.parametrize("verb", ["poweroff", "reboot", "halt"])
-def test_outside_a_machine_the_verbs_end_only_the_supervisor(verb):
-    with Supervised({"sleeper": SLEEPER}, "sleeper") as s:
-        s.wait_state("sleeper", "ready")
-        assert s.ctl(verb).returncode == 0
-        assert s.process.wait(timeout=DEADLINE_S) == 0
-
-
 def test_other_signals_do_nothing():
     with Supervised({"sleeper": SLEEPER}, "sleeper") as s:
         pid = s.wait_state("sleeper", "ready")["pid"]

@@ -23,7 +23,7 @@ static void order_follows_what_is_needed(void **state)
 {
 	(void)state;
 	config_file("profiles/t.profile",
-		    "description = a test\nboot-modules = virtio_net virtio-rng\n"
+		    "description = a test\nboot-modules = virtio_net virtio-rng\nwatchdog = 30s\n"
 		    "sysctl = fs.leases-enable=0 \"net.ipv4.ip_local_port_range=1024 65000\"\n"
 		    "services = top\nservices = late\n");
 	config_file("services/top.service", "kind = group\nrequires = b\nwants = c\n");
@@ -36,6 +36,8 @@ static void order_follows_what_is_needed(void **state)
 	assert_string_equal(config->profile, "t");
 	assert_int_equal(config->boot_modules.count, 2);
 	assert_string_equal(config->boot_modules.word[1], "virtio-rng");
+	assert_string_equal(config->watchdog.device, "/dev/watchdog0");
+	assert_int_equal(config->watchdog.timeout_ms, 30000);
 	assert_int_equal(config->sysctl_count, 2);
 	assert_string_equal(config->sysctl[0].name, "fs.leases-enable");
 	assert_string_equal(config->sysctl[0].value, "0");
@@ -297,6 +299,21 @@ static const struct wrong wrong_profiles[] = {
 			       "NAME=VALUE such as fs.leases-enable=0"),
 	ROW("sysctl = a=1 a=2",
 	    "profiles/t.profile:1: sysctl: found a a second time, expected once"),
+	ROW("watchdog = 4s",
+	    "profiles/t.profile:1: watchdog: found \"4s\", expected whole seconds, "
+	    "from 5s to 10m"),
+	ROW("watchdog = 11m", "profiles/t.profile:1: watchdog: found \"11m\", expected whole "
+			      "seconds, from 5s to 10m"),
+	ROW("watchdog = 5500ms", "profiles/t.profile:1: watchdog: found \"5500ms\", expected whole "
+				 "seconds, from 5s to 10m"),
+	ROW("watchdog = none", "profiles/t.profile:1: watchdog: found \"none\", expected whole "
+			       "seconds, from 5s to 10m"),
+	ROW("watchdog = /etc/x 30s",
+	    "profiles/t.profile:1: watchdog: found \"/etc/x\", expected a device below /dev"),
+	ROW("watchdog = a b 30s",
+	    "profiles/t.profile:1: watchdog: found 3 words, expected [DEVICE] DURATION"),
+	ROW("watchdog = 30s\nwatchdog = 30s",
+	    "profiles/t.profile:2: watchdog: found a second time, expected once"),
 	ROW("services = S", "profiles/t.profile:1: services: found \"S\", expected the name of a "
 			    "service: NAME or NAME@INSTANCE"),
 };
@@ -420,12 +437,14 @@ static void the_boot_part_needs_no_cluster(void **state)
 	struct config_source source = {.directory = config_dir, .profile = "t"};
 	config_file("profiles/t.profile",
 		    "role = web\nboot-modules = virtio_net\nsysctl = a=%{address}\n"
-		    "services = x@%{shares}\n");
+		    "watchdog = /dev/watchdog1 1m\nservices = x@%{shares}\n");
 	memset(&config_report, 0, sizeof(config_report));
 	struct config *config = config_load_boot(&source, &config_report);
 	assert_non_null(config);
 	assert_int_equal(config->boot_modules.count, 1);
 	assert_string_equal(config->boot_modules.word[0], "virtio_net");
+	assert_string_equal(config->watchdog.device, "/dev/watchdog1");
+	assert_int_equal(config->watchdog.timeout_ms, 60000);
 	config_free(config);
 	source.profile = "u";
 	assert_null(config_load_boot(&source, &config_report));

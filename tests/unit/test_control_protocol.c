@@ -75,7 +75,7 @@ static void a_name_ends_within_its_field(void **state)
 	assert_true(valid(request)); /* of all services */
 }
 
-static void the_ways_to_shut_down_are_three(void **state)
+static void the_ways_to_shut_down_are_four(void **state)
 {
 	static const struct {
 		int32_t number;
@@ -84,7 +84,8 @@ static void the_ways_to_shut_down_are_three(void **state)
 		{CONTROL_POWEROFF, true},
 		{CONTROL_REBOOT, true},
 		{CONTROL_HALT, true},
-		{3, false},
+		{CONTROL_KEXEC, true},
+		{4, false},
 		{-1, false},
 		{INT32_MAX, false},
 		{INT32_MIN, false},
@@ -108,7 +109,7 @@ int main(void)
 		cmocka_unit_test(another_version_is_refused),
 		cmocka_unit_test(unknown_flags_are_refused),
 		cmocka_unit_test(a_name_ends_within_its_field),
-		cmocka_unit_test(the_ways_to_shut_down_are_three),
+		cmocka_unit_test(the_ways_to_shut_down_are_four),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
