@@ -102,6 +102,17 @@ static void check_commands(const struct service_reader *reader)
 		wrong(reader, "success-exit", "found nothing");
 }
 
+/* A question that our worker asks from the node's network. */
+static bool over_network(const char *text)
+{
+	static const char *const kinds[] = {"tcp ", "http ", "fcgi "};
+	for (size_t i = 0; text && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (strncmp(text, kinds[i], strlen(kinds[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Keys that mean something only together with another one. */
 static void check_pairs(const struct service_reader *reader)
 {
@@ -132,6 +143,10 @@ static void check_pairs(const struct service_reader *reader)
 	if (def->ready == READY_FD &&
 	    def->ready_fd < 3 + (def->channel ? 1 : 0) + (int)def->listen_count)
 		wrong(reader, "ready", "found the number of a descriptor that is passed to it");
+	if (def->private_network && over_network(def->ready_text))
+		wrong(reader, "ready", "found with private-network, where nobody can ask it that");
+	if (def->private_network && over_network(def->check_text))
+		wrong(reader, "check", "found with private-network, where nobody can ask it that");
 }
 
 /* What other modules know better: the names of workers and of system calls. */

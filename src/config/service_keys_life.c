@@ -142,6 +142,16 @@ bool key_ready(struct service_reader *reader, const struct place *place, const s
 	}
 }
 
+/* Neither a second line of a request, nor a word too many in one. */
+static bool goes_into_a_header(const char *text)
+{
+	const char *c = text;
+
+	while (*c > ' ' && *c < 127)
+		c++;
+	return c > text && *c == 0;
+}
+
 /*
  * tcp ADDRESS:PORT | unix PATH | http ADDRESS:PORT /PATH [HOST] | fcgi ADDRESS:PORT |
  * fcgi-unix PATH | command /PATH ARGUMENT…
@@ -169,9 +179,13 @@ bool key_check(struct service_reader *reader, const struct place *place, const s
 			continue;
 		if (words->count < kinds[i].least || words->count > kinds[i].most)
 			break;
-		if (words->count > 2 && words->word[2][0] != '/')
-			return place_expected(place, words->word[2],
-					      "a path to ask for, such as /");
+		if (words->count > 2 &&
+		    (words->word[2][0] != '/' || !goes_into_a_header(words->word[2])))
+			return place_expected(
+				place, words->word[2],
+				"a path to ask for, such as /, in plain ASCII without blanks");
+		if (words->count > 3 && !goes_into_a_header(words->word[3]))
+			return place_expected(place, words->word[3], "the name of a host");
 		return is_target(reader, place, kinds[i].socket, words->word[1]) &&
 		       make_check(reader, place, NULL, words, &def->check);
 	}

@@ -12,6 +12,8 @@
 #include "src/base/utf8.h"
 #include "src/process/cgroup.h"
 #include "src/process/spawn.h"
+#include "src/process/sweep.h"
+#include "src/supervise/instance.h"
 #include "src/supervise/supervise.h"
 
 #define AGAIN_MS	 200
@@ -103,7 +105,7 @@ static int start(struct helper *helper, const struct helper_run *run, const char
 		.cgroup_fd = helper->cgroup_fd,
 		.stdout_fd = output,
 		.channel_fd = -1,
-		.invocation = run->invocation,
+		.invocation = helper->invocation,
 		.config_dir = sv->source.directory,
 		.node = sv->config->self ? sv->config->self->name : "",
 		.run_dir = sv->run_dir,
@@ -111,6 +113,8 @@ static int start(struct helper *helper, const struct helper_run *run, const char
 		.self_fd = sv->self_fd,
 		.limit_nofile = &sv->nofile,
 	};
+	snprintf(helper->invocation, sizeof(helper->invocation), "%016llx%016llx",
+		 (unsigned long long)sv->boot_id, (unsigned long long)++sv->invocations);
 	*what = "start a process";
 	int rc = spawn(run->service, run->command, &context, &spawned);
 	int saved = errno;
@@ -118,6 +122,8 @@ static int start(struct helper *helper, const struct helper_run *run, const char
 	errno = saved;
 	if (rc < 0)
 		return -1;
+	if (sv->cgroups.fd < 0 && !run->starts_nothing)
+		helper->leader = spawned.pid;
 	/* It is not reaped behind our back: its number is good until then. */
 	if (spawned.pidfd >= 0)
 		close(spawned.pidfd);
@@ -263,12 +269,12 @@ static void note_end(struct helper *helper, int status)
 			 WTERMSIG(status), strsignal(WTERMSIG(status)));
 }
 
-/* Its process is reaped: it is over once its cgroup is empty. */
+/* Its process is reaped: it is over once nothing of it is left. */
 static void end_if_empty(struct helper *helper)
 {
 	struct supervisor *sv = helper->supervisor;
 
-	if (!helper->running || helper->pid > 0)
+	if (!helper->running || helper->pid > 0 || helper->leader > 0)
 		return;
 	if (helper->cgroup_fd >= 0) {
 		int populated = cgroup_populated(helper->cgroup_fd);
@@ -287,9 +293,43 @@ static void end_if_empty(struct helper *helper)
 	helper->ended(helper);
 }
 
+/* Without cgroups a child looks for them. */
+static void sweep(struct helper *helper)
+{
+	if (helper->leader == 0 || helper->sweep > 0)
+		return;
+	helper->sweep = sweep_start(&(struct sweep_run){
+		.leader = helper->leader,
+		.reaped = helper->pid == 0,
+		.invocation = helper->invocation,
+		.is_known = instance_is_command,
+		.context = helper->supervisor,
+	});
+	if (helper->sweep > 0)
+		return;
+	log_warn("%s: no process to end what is left of it", helper->name);
+	helper->sweep = 0;
+	helper->again_at_ms = loop_now_ms() + AGAIN_MS;
+}
+
+static void swept(struct helper *helper, int status)
+{
+	enum sweep_result result = sweep_result(status);
+
+	helper->sweep = 0;
+	if (result == SWEEP_LEFT) {
+		helper->again_at_ms = loop_now_ms() + AGAIN_MS;
+		return;
+	}
+	if (result != SWEEP_CLEAN)
+		log_warnx("%s: cannot look for what is left of it", helper->name);
+	helper->leader = 0;
+}
+
 /* What it left behind goes, and its end waits for that. */
 static void clear_leftovers(struct helper *helper)
 {
+	sweep(helper);
 	if (helper->cgroup_fd < 0 || cgroup_populated(helper->cgroup_fd) == 0)
 		return;
 	kill_all(helper);
@@ -304,16 +344,19 @@ static void clear_leftovers(struct helper *helper)
 	helper->again_at_ms = loop_now_ms() + AGAIN_MS;
 }
 
-void helper_reaped(struct helper *helper, int status)
+bool helper_reaped(struct helper *helper, pid_t pid, int status)
 {
-	pid_t group = helper->pid;
-
-	note_end(helper, status);
-	helper->pid = 0;
-	if (helper->cgroup_fd < 0)
-		kill(-group, SIGKILL);
-	clear_leftovers(helper);
+	if (helper->sweep == pid) {
+		swept(helper, status);
+	} else if (helper->pid == pid) {
+		note_end(helper, status);
+		helper->pid = 0;
+		clear_leftovers(helper);
+	} else {
+		return false;
+	}
 	end_if_empty(helper);
+	return true;
 }
 
 static void populated_ready(struct watch *watch, uint32_t events)

@@ -36,7 +36,10 @@ struct helper {
 
 	/* its own */
 	char name[HELPER_NAME_BYTES];
-	pid_t pid; /* 0: reaped */
+	pid_t pid;	     /* 0: reaped */
+	char invocation[33]; /* its own $INVOCATION_ID */
+	pid_t leader; /* without cgroups: its process, until nothing of it is left; 0: none */
+	pid_t sweep;  /* … the child that sees to that (src/process/sweep.h); 0: none */
 	int error_fd, cgroup_fd;
 	struct watch output, populated;
 	char line[HELPER_TEXT_BYTES]; /* that has no newline yet */
@@ -49,7 +52,7 @@ struct helper_run {
 					      directories are left alone */
 	const struct command *command;
 	const struct seccomp_program *seccomp;
-	const char *invocation;
+	bool starts_nothing; /* it cannot leave anything behind */
 };
 
 /* Opens nothing. `purpose` is kept in the name alone. */
@@ -60,8 +63,8 @@ void helper_init(struct helper *helper, struct supervisor *supervisor, void *own
 int helper_start(struct helper *helper, const struct helper_run *run, const char **what);
 /* Kills it and all it started. Nothing if it does not run. */
 void helper_kill(struct helper *helper);
-/* Its process was reaped; `status` as of waitpid(2). */
-void helper_reaped(struct helper *helper, int status);
+/* A process was reaped, `status` as of waitpid(2): true if it was this one's. */
+bool helper_reaped(struct helper *helper, pid_t pid, int status);
 /* again_at_ms has come. */
 void helper_timer(struct helper *helper);
 

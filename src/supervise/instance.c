@@ -300,12 +300,12 @@ static bool run(struct instance *instance, enum purpose purpose)
 	return true;
 }
 
-static bool is_command(const void *context, pid_t pid)
+bool instance_is_command(const void *context, pid_t pid)
 {
 	const struct supervisor *sv = context;
 
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i]->pid == pid)
+		if (sv->instance[i]->pid == pid || sv->instance[i]->probe.helper.pid == pid)
 			return true;
 	return false;
 }
@@ -319,7 +319,7 @@ static void sweep(struct instance *instance)
 		.leader = instance->leader,
 		.reaped = instance->pid == 0,
 		.invocation = instance->invocation,
-		.is_known = is_command,
+		.is_known = instance_is_command,
 		.context = instance->supervisor,
 	});
 	if (instance->sweep > 0)

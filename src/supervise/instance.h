@@ -12,6 +12,9 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 bool instance_act(struct instance *instance, unsigned actions);
 /* The process of this instance was reaped; `status` as of waitpid(2). */
 enum life_event instance_exited(struct instance *instance, int status);
+/* Whether it is a process that a service was started as, or a helper of one. `context`: the
+ * supervisor. For sweep_start. */
+bool instance_is_command(const void *context, pid_t pid);
 /* The child that looked for leftovers was reaped (instance->sweep). */
 void instance_swept(struct instance *instance, int status);
 /* Nothing of it is left: its command reaped and its cgroup empty. */

@@ -12,6 +12,7 @@
 #include "src/base/utf8.h"
 
 #define DATAGRAM_BYTES	   4096
+#define DRAIN_MAX	   1024 /* more than the kernel queues (net.unix.max_dgram_qlen) */
 #define COMPLAINT_EVERY_MS 1000
 
 static struct instance *sender_of(struct supervisor *sv, pid_t pid)
@@ -115,9 +116,9 @@ static void refuse(const char *what, pid_t pid)
 	unsaid = 0;
 }
 
-static void notify_ready(struct watch *watch, uint32_t events)
+/* Takes one message; false: there is none. */
+static bool take_message(struct supervisor *sv)
 {
-	struct supervisor *sv = watch->owner;
 	char text[DATAGRAM_BYTES + 1];
 	union {
 		struct cmsghdr align;
@@ -133,12 +134,11 @@ static void notify_ready(struct watch *watch, uint32_t events)
 	};
 	struct ucred who = {0};
 
-	(void)events;
-	ssize_t n = recvmsg(watch->fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	ssize_t n = recvmsg(sv->notify.fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			log_warn("receive a readiness message");
-		return;
+		return false;
 	}
 	/* The kernel adds the credentials first; nothing else is asked for. */
 	struct cmsghdr *c = CMSG_FIRSTHDR(&header);
@@ -147,15 +147,28 @@ static void notify_ready(struct watch *watch, uint32_t events)
 	struct instance *instance = sender_of(sv, who.pid);
 	if (!instance) {
 		refuse("is of no service", who.pid);
-		return;
+		return true;
 	}
 	if (header.msg_flags & MSG_TRUNC) {
 		refuse("sent more than fits", who.pid);
-		return;
+		return true;
 	}
 	text[n] = '\0';
 	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
 		take_line(instance, line);
+	return true;
+}
+
+static void notify_ready(struct watch *watch, uint32_t events)
+{
+	(void)events;
+	take_message(watch->owner);
+}
+
+void notify_drain(struct supervisor *sv)
+{
+	for (int i = 0; i < DRAIN_MAX && take_message(sv); i++)
+		;
 }
 
 int notify_open(struct supervisor *sv)

@@ -7,6 +7,7 @@
 
 #include "src/base/log.h"
 #include "src/supervise/filters.h"
+#include "src/supervise/notify.h"
 #include "src/supervise/supervise.h"
 
 /* Between two tries of a readiness command, doubled each time. */
@@ -94,7 +95,6 @@ static int start_child(struct instance *instance, const struct command *command,
 		.service = instance->def,
 		.command = command,
 		.seccomp = instance->seccomp,
-		.invocation = instance->invocation,
 	};
 	struct service_def reduced;
 
@@ -102,15 +102,9 @@ static int start_child(struct instance *instance, const struct command *command,
 		reduced = check_def(instance->def);
 		run.service = &reduced;
 		run.seccomp = instance->probe.filter;
+		run.starts_nothing = true;
 	}
 	return helper_start(&instance->probe.helper, &run, what);
-}
-
-/* Out of processes, memory or descriptors: that may be over soon, and is not the service's doing.
- */
-static bool is_shortage(int error)
-{
-	return error == EAGAIN || error == ENOMEM || error == EMFILE || error == ENFILE;
 }
 
 /* --- readiness */
@@ -231,21 +225,20 @@ static void note_timeout_of_check(struct instance *instance)
 static enum health_event run_check(struct instance *instance)
 {
 	struct probe *probe = &instance->probe;
-	char text[HELPER_TEXT_BYTES];
 	const char *what;
 
 	probe->is_check = true;
 	probe->timed_out = false;
-	if (start_child(instance, &instance->def->check, &what) == 0)
+	if (start_child(instance, &instance->def->check, &what) == 0) {
+		probe->lost = false;
 		return HEALTH_EVENTS;
-	int error = errno;
-	snprintf(text, sizeof(text), "%s: %s", what, strerror(error));
-	if (is_shortage(error)) {
-		log_warnx("%s: check not run: %s", instance->def->name, text);
-		return HEALTH_CHECK_LOST;
 	}
-	note_result(instance, PROBE_BAD, text);
-	return HEALTH_CHECK_BAD;
+	/* Out of processes, memory, descriptors: not the service's doing. */
+	snprintf(probe->text, sizeof(probe->text), "not run: %s: %s", what, strerror(errno));
+	if (!probe->lost)
+		log_warnx("%s: check %s", instance->def->name, probe->text);
+	probe->lost = true;
+	return HEALTH_CHECK_LOST;
 }
 
 static void health_event(struct instance *instance, enum health_event event)
@@ -357,10 +350,7 @@ void probe_redefine(struct instance *instance)
 
 bool probe_reaped(struct instance *instance, pid_t pid, int status)
 {
-	if (instance->probe.helper.pid != pid)
-		return false;
-	helper_reaped(&instance->probe.helper, status);
-	return true;
+	return helper_reaped(&instance->probe.helper, pid, status);
 }
 
 void probe_timers(struct instance *instance, uint64_t now_ms)
@@ -371,6 +361,9 @@ void probe_timers(struct instance *instance, uint64_t now_ms)
 		helper_timer(&probe->helper);
 	if (probe->again_at_ms && probe->again_at_ms <= now_ms)
 		ask_readiness(instance);
+	/* A ping that came in time may still wait behind other events. */
+	if (probe->health.ping_ms && probe->health.ping_ms <= now_ms)
+		notify_drain(instance->supervisor);
 	if (probe->health.deadline_ms && probe->health.deadline_ms <= now_ms)
 		health_event(instance, HEALTH_TIMER);
 }
@@ -397,10 +390,10 @@ static void awaited(const struct instance *instance, char *text, size_t bytes)
 
 	switch (def->ready) {
 	case READY_NOTIFY:
-		snprintf(text, bytes, "no READY=1 came");
+		snprintf(text, bytes, "no READY=1");
 		break;
 	case READY_FD:
-		snprintf(text, bytes, "no newline came on descriptor %d", def->ready_fd);
+		snprintf(text, bytes, "no newline on descriptor %d", def->ready_fd);
 		break;
 	case READY_PID_FILE:
 		snprintf(text, bytes, "%s names no process of it", def->ready_path);

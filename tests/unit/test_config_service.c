@@ -24,7 +24,7 @@ static void a_file_with_every_key(void **state)
 		    "listen = tcp 0.0.0.0:80\n"
 		    "listen = udp [::1]:53\n"
 		    "listen = unix /run/full.sock\n"
-		    "ready = tcp %{address}:80\n"
+		    "ready = unix /run/%{node}.ready\n"
 		    "start-timeout = 500ms\n"
 		    "stop-timeout = none\n"
 		    "stop-signal = QUIT\n"
@@ -105,7 +105,7 @@ static void a_file_with_every_key(void **state)
 	assert_true(def->ready_probe.builtin);
 	assert_string_equal(def->ready_probe.argv.word[0], "check");
 	assert_string_equal(def->ready_probe.argv.word[1], "--until-ready");
-	assert_string_equal(def->ready_probe.argv.word[3], "10.77.0.31:80");
+	assert_string_equal(def->ready_probe.argv.word[3], "/run/web1.ready");
 
 	assert_int_equal(def->start_timeout_ms, 500);
 	assert_int_equal(def->stop_timeout_ms, 0);
@@ -382,7 +382,22 @@ static const struct refused refused[] = {
 	    "check: found \"http\", expected tcp ADDRESS:PORT, unix PATH, http ADDRESS:PORT /PATH "
 	    "[HOST], fcgi ADDRESS:PORT, fcgi-unix PATH or command /PATH ARGUMENT…"),
 	ROW("check = http 10.0.0.1:80 index",
-	    "check: found \"index\", expected a path to ask for, such as /"),
+	    "check: found \"index\", expected a path to ask for, such as /, in plain "
+	    "ASCII without blanks"),
+	ROW("check = http 127.0.0.1:80 \"/a b\"",
+	    "check: found \"/a b\", expected a path to ask for, such as /, in plain ASCII "
+	    "without blanks"),
+	ROW("check = http 127.0.0.1:80 / \"a b\"",
+	    "check: found \"a b\", expected the name of a host"),
+	ROW("check = http 127.0.0.1:80 / \"\"", "check: found \"\", expected the name of a host"),
+	ROW("check = tcp 127.0.0.1:80\nprivate-network = yes",
+	    "check: found with private-network, where nobody can ask it that"),
+	ROW("check = fcgi 127.0.0.1:80\nprivate-network = yes",
+	    "check: found with private-network, where nobody can ask it that"),
+	ROW("check = http 127.0.0.1:80 /\nprivate-network = yes",
+	    "check: found with private-network, where nobody can ask it that"),
+	ROW("ready = tcp 127.0.0.1:80\nprivate-network = yes",
+	    "ready: found with private-network, where nobody can ask it that"),
 	ROW("check-retries = 3", "check-retries: found without check, expected both"),
 	ROW("check-retries = 0\ncheck = tcp 10.0.0.1:80",
 	    "check-retries: found \"0\", expected a number from 1 to 100"),
