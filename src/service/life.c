@@ -7,15 +7,14 @@ struct step {
 	unsigned actions;
 };
 
-/* On demand: as long as nobody said STOP and it is not given up, the sockets are there. */
-static void enter(struct step *s, enum life_state state, uint32_t timeout_ms)
+static void enter(struct step *s, enum life_state state, uint64_t timeout_ms)
 {
 	struct life *life = s->life;
 
 	life->state = state;
 	life->since_ms = s->now_ms;
 	life->deadline_ms = timeout_ms ? s->now_ms + timeout_ms : 0;
-	if (life->stop_asked || state == LIFE_ENDED || state == LIFE_FAILED)
+	if (life->stop_asked || life->given_up || state == LIFE_ENDED || state == LIFE_FAILED)
 		life->stands = false;
 }
 
@@ -31,25 +30,34 @@ static void launch(struct step *s)
 {
 	struct life *life = s->life;
 
-	life->bad = life->succeeded = life->timed_out = life->unhealthy = life->unused = false;
+	life->bad = life->succeeded = life->timed_out = life->unhealthy = false;
+	life->reload_again = false;
 	life->undo_due = s->policy->has_undo;
 	life->starts++;
 	s->actions |= LIFE_DO_START;
 	enter(s, LIFE_STARTING, s->policy->start_timeout_ms);
 }
 
+/* On demand: from here on its sockets take clients, until STOP or until it is given up. */
 static void listen(struct step *s)
 {
+	s->life->stands = true;
+	s->life->unused = false;
 	s->actions |= LIFE_DO_LISTEN;
 	enter(s, LIFE_LISTENING, 0);
-	s->life->stands = true;
+}
+
+static void be_ready(struct step *s)
+{
+	s->life->ready_ms = s->now_ms;
+	enter(s, LIFE_READY, 0);
 }
 
 static void start(struct step *s)
 {
 	s->life->stop_asked = s->life->given_up = false;
 	if (s->policy->runs_nothing)
-		enter(s, LIFE_READY, 0);
+		be_ready(s);
 	else if (s->policy->on_demand)
 		listen(s);
 	else
@@ -60,7 +68,7 @@ static void readied(struct step *s)
 {
 	/* A oneshot is ready by ending well, not by saying so. */
 	if (!s->policy->oneshot)
-		enter(s, LIFE_READY, 0);
+		be_ready(s);
 }
 
 /* --- reload: with a command it is not ready until that has ended; a signal is sent and that is
@@ -75,16 +83,28 @@ static void reload(struct step *s)
 		enter(s, LIFE_RELOADING, s->policy->start_timeout_ms);
 }
 
+/* What has been read already may be older than what is asked for now. */
+static void once_more(struct step *s)
+{
+	if (s->policy->reload == LIFE_RELOAD_COMMAND)
+		s->life->reload_again = true;
+	else
+		reload(s);
+}
+
 static void reloads(struct step *s)
 {
 	if (has_process(s))
 		enter(s, LIFE_RELOADING, s->policy->start_timeout_ms);
 }
 
-/* It came to nothing in time; what the service did before, it still does. */
-static void give_reload_up(struct step *s)
+/* Or it came to nothing in time: what the service did before, it still does. */
+static void reloaded(struct step *s)
 {
 	enter(s, LIFE_READY, 0);
+	if (s->life->reload_again)
+		reload(s);
+	s->life->reload_again = false;
 }
 
 /* --- down */
@@ -100,6 +120,13 @@ static void clear(struct step *s)
 {
 	s->actions |= LIFE_DO_KILL;
 	enter(s, LIFE_CLEARING, 0);
+}
+
+/* One that had been ready for long enough starts its count of failures anew. */
+static void forgive(struct step *s)
+{
+	if (s->now_ms - s->life->ready_ms >= s->policy->healthy_after_ms)
+		s->life->failures = 0;
 }
 
 static void abandon(struct step *s)
@@ -154,6 +181,7 @@ static void sicken(struct step *s)
 {
 	if (!has_process(s))
 		return;
+	forgive(s);
 	s->life->bad = s->life->unhealthy = true;
 	end_process(s);
 }
@@ -161,14 +189,18 @@ static void sicken(struct step *s)
 /* It ends by itself and needs no signal, but not for ever. */
 static void leave(struct step *s)
 {
-	if (has_process(s))
-		enter(s, LIFE_STOPPING, s->policy->stop_timeout_ms);
+	if (!has_process(s))
+		return;
+	if (s->life->state != LIFE_STARTING)
+		forgive(s);
+	enter(s, LIFE_STOPPING, s->policy->stop_timeout_ms);
 }
 
 static void put_away(struct step *s)
 {
 	if (!s->policy->on_demand || !has_process(s))
 		return;
+	forgive(s);
 	s->life->unused = true;
 	end_process(s);
 }
@@ -192,18 +224,17 @@ static void failed(struct step *s)
 	clear(s);
 }
 
-/* Its sockets are not to be had. */
+/* Its sockets could not be opened. */
 static void deafened(struct step *s)
 {
 	s->life->stands = false;
 	failed(s);
 }
 
-/* A daemon ended by itself: one that had been healthy starts its count of failures anew. */
+/* A daemon ended by itself. */
 static void ended(struct step *s)
 {
-	if (s->now_ms - s->life->since_ms >= s->policy->healthy_after_ms)
-		s->life->failures = 0;
+	forgive(s);
 	clear(s);
 }
 
@@ -237,7 +268,7 @@ static void back_off(struct step *s)
 	if (life->random)
 		delay_ms += next_random(&life->random) % (delay_ms / 4 + 1);
 	/* At least one millisecond: the timer is the only way on. */
-	enter(s, LIFE_BACKOFF, delay_ms ? (uint32_t)delay_ms : 1);
+	enter(s, LIFE_BACKOFF, delay_ms ? delay_ms : 1);
 }
 
 /* One restart more would be more than `limit_restarts` within the window. */
@@ -303,7 +334,7 @@ static void emptied(struct step *s)
 
 	if (life->succeeded && !life->stop_asked) {
 		life->failures = 0;
-		enter(s, LIFE_READY, 0);
+		be_ready(s);
 		return;
 	}
 	life->succeeded = false;
@@ -326,20 +357,20 @@ typedef void transition(struct step *s);
 
 /* clang-format off */
 static transition *const table[LIFE_STATES][LIFE_EVENTS] = {
-/*                    GO     STOP       DEMAND  BECAME_  RELOAD  RELOADS  LEAVES  UNUSED    UN-     EXIT_OK  EXIT_BAD  EMPTY    TIMER           RESET
-                                                READY                                       HEALTHY                                             */
-[LIFE_IDLE]      = { start, 0,         0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              0      },
-[LIFE_LISTENING] = { 0,     rest,      launch, 0,       0,      0,       0,      0,        0,      0,       deafened, 0,       0,              0      },
-[LIFE_STARTING]  = { 0,     abandon,   0,      readied, 0,      0,       leave,  0,        0,      done,    failed,   0,       hung,           0      },
-[LIFE_READY]     = { 0,     take_down, 0,      0,       reload, reloads, leave,  put_away, sicken, ended,   crashed,  0,       0,              0      },
-[LIFE_RELOADING] = { 0,     take_down, 0,      readied, 0,      0,       leave,  0,        0,      ended,   crashed,  0,       give_reload_up, 0      },
-[LIFE_STOPPING]  = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   clear,    0,       force,          0      },
-[LIFE_CLEARING]  = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      0,       0,        emptied, 0,              0      },
-[LIFE_UNDOING]   = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   failed,   0,       force,          0      },
-[LIFE_BACKOFF]   = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       retry,          forget },
-[LIFE_GIVING_UP] = { 0,     note_stop, 0,      0,       0,      0,       0,      0,        0,      clear,   clear,    0,       force,          0      },
-[LIFE_ENDED]     = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              forget },
-[LIFE_FAILED]    = { 0,     rest,      0,      0,       0,      0,       0,      0,        0,      0,       0,        0,       0,              forget },
+/*                   GO     STOP       DEMAND  BECAME_   RELOAD     RELOADS  LEAVES  UNUSED    UN-      EXIT_OK  EXIT_BAD  EMPTY    TIMER     RESET
+                                               READY                                           HEALTHY */
+[LIFE_IDLE]      = { start, note_stop, 0,      0,        0,         0,       0,      0,        0,       0,       0,        0,       0,        0 },
+[LIFE_LISTENING] = { 0,     rest,      launch, 0,        0,         0,       0,      0,        0,       0,       deafened, 0,       0,        0 },
+[LIFE_STARTING]  = { 0,     abandon,   0,      readied,  0,         0,       leave,  0,        0,       done,    failed,   0,       hung,     0 },
+[LIFE_READY]     = { 0,     take_down, 0,      0,        reload,    reloads, leave,  put_away, sicken,  ended,   crashed,  0,       0,        0 },
+[LIFE_RELOADING] = { 0,     take_down, 0,      reloaded, once_more, 0,       leave,  0,        0,       ended,   crashed,  0,       reloaded, 0 },
+[LIFE_STOPPING]  = { 0,     note_stop, 0,      0,        0,         0,       0,      0,        0,       clear,   failed,   0,       force,    0 },
+[LIFE_CLEARING]  = { 0,     note_stop, 0,      0,        0,         0,       0,      0,        0,       0,       0,        emptied, 0,        0 },
+[LIFE_UNDOING]   = { 0,     note_stop, 0,      0,        0,         0,       0,      0,        0,       clear,   failed,   0,       force,    0 },
+[LIFE_BACKOFF]   = { 0,     rest,      0,      0,        0,         0,       0,      0,        0,       0,       0,        0,       retry,    forget },
+[LIFE_GIVING_UP] = { 0,     note_stop, 0,      0,        0,         0,       0,      0,        0,       clear,   clear,    0,       force,    0 },
+[LIFE_ENDED]     = { 0,     rest,      0,      0,        0,         0,       0,      0,        0,       0,       0,        0,       0,        forget },
+[LIFE_FAILED]    = { 0,     rest,      0,      0,        0,         0,       0,      0,        0,       0,       0,        0,       0,        forget },
 };
 /* clang-format on */
 

@@ -60,7 +60,8 @@ enum life_action {
 	LIFE_DO_LISTEN = 1 << 2,  /* open the sockets; LIFE_DEMAND when one becomes readable */
 	LIFE_DO_START = 1 << 3,	  /* run the start command */
 	LIFE_DO_UNDO = 1 << 4,	  /* run the stop command */
-	LIFE_DO_RELOAD = 1 << 5,  /* run the reload command, or send the reload signal */
+	LIFE_DO_RELOAD = 1 << 5,  /* run the reload command (one that still runs took too long:
+				     kill it), or send the reload signal */
 	LIFE_DO_GIVE_UP = 1 << 6, /* run the command for too many restarts */
 	LIFE_DO_REBOOT = 1 << 7,  /* too many restarts, and the machine is to begin anew */
 };
@@ -97,10 +98,12 @@ struct life {
 	bool unused;	   /* the run was ended because nobody used it */
 	bool given_up;	   /* by the limit of restarts */
 	bool stands;	   /* on demand: whatever its processes do, its sockets take clients */
+	bool reload_again; /* asked to reload while it did */
 	uint32_t failures; /* in a row */
 	uint32_t starts;   /* ever */
 	uint32_t random;   /* a seed for the jitter of backoff; 0: no jitter */
 	uint64_t since_ms; /* when the present state began */
+	uint64_t ready_ms; /* when it last became ready; a reload does not count */
 	uint64_t deadline_ms;			/* LIFE_TIMER is due then; 0: none */
 	uint64_t restart_ms[LIFE_RESTARTS_MAX]; /* times of the last restarts, a ring */
 	uint32_t restarts;			/* written into it */

@@ -283,6 +283,9 @@ static bool settle_once(struct supervisor *sv)
 			continue;
 		supervise_event(sv, (uint16_t)i, verdict == GRAPH_GO ? LIFE_GO : LIFE_STOP);
 		moved = true;
+		/* It came to nothing: what else was decided is to be thought over. */
+		if (verdict == GRAPH_GO && sv->service[i].life.state == LIFE_CLEARING)
+			break;
 	}
 	return moved;
 }

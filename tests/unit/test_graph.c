@@ -197,56 +197,94 @@ static void dependents_are_found_through_others(void **state)
 	assert_int_equal(graph_active_dependents(node, service, COUNT, NFSD, found, MAX), 0);
 }
 
-/* Random graphs, random wishes, random speeds: what runs always stands on what is ready, and the
- * wish comes true in the end. */
-static void random_graphs_keep_their_footing(void **state)
+/* Three that have nothing to do with each other. */
+static void strangers(void)
+{
+	memset(node, 0, sizeof(node));
+	memset(service, 0, sizeof(service));
+	for (size_t i = 0; i < 3; i++) {
+		node[i].pool = -1;
+		service[i].wanted = service[i].conditions_hold = true;
+		node[i].conflicts = lists[i];
+	}
+}
+
+static void exclude(uint16_t a, uint16_t b)
+{
+	lists[a][node[a].conflicts_count++] = b;
+	lists[b][node[b].conflicts_count++] = a;
+}
+
+static void of_two_that_exclude_each_other_the_earlier_runs(void **state)
 {
 	(void)state;
-	for (unsigned seed = 1; seed <= 3000; seed++) {
-		unsigned random = seed * 2654435761u;
-		memset(node, 0, sizeof(node));
-		memset(service, 0, sizeof(service));
-		for (size_t i = 0; i < MAX; i++) {
-			node[i].pool = -1;
-			service[i].wanted = service[i].conditions_hold = true;
-			node[i].requires = lists[i];
-			for (size_t k = 0; i > 0 && k < 3; k++) {
-				random = random * 1664525u + 1013904223u;
-				if (random >> 31)
-					lists[i][node[i].requires_count++] =
-						(uint16_t)(random >> 8) % (uint16_t)i;
-			}
-		}
-		for (int step = 0; step < 3000; step++) {
-			random = random * 1664525u + 1013904223u;
-			size_t who = (random >> 8) % MAX;
-			if (step < 200 && (random >> 20) % 8 == 0)
-				service[who].wanted = !service[who].wanted;
-			for (size_t i = 0; step >= 200 && i < MAX; i++)
-				service[i].wanted = true;
-			graph_decide(node, service, MAX);
-			struct graph_service *s = &service[who];
-			/* A life takes its time: starting and stopping are left when chance says
-			 * so. */
-			if (s->life.state == LIFE_STARTING)
-				s->life.state = LIFE_READY;
-			else if (s->life.state == LIFE_STOPPING)
-				s->life.state = LIFE_IDLE, s->life.stop_asked = false;
-			else if (s->verdict == GRAPH_GO)
-				s->life.state = LIFE_STARTING;
-			else if (s->verdict == GRAPH_STOP && s->life.state == LIFE_READY)
-				s->life.state = LIFE_STOPPING, s->life.stop_asked = true;
-			for (size_t i = 0; i < MAX; i++)
-				for (size_t k = 0; k < node[i].requires_count; k++)
-					if (life_is_active(&service[i].life))
-						assert_int_equal(service[lists[i][k]].life.state,
-								 LIFE_READY);
-		}
-		for (size_t i = 0; i < MAX; i++)
-			if (service[i].life.state != LIFE_READY)
-				fail_msg("seed %u: service %zu is %s", seed, i,
-					 life_state_name(service[i].life.state));
-	}
+	strangers();
+	exclude(0, 1);
+	assert_int_equal(turn(3), 0);
+	assert_int_equal(turn(3), 2);
+	assert_int_equal(turn(3), -1);
+	assert_int_equal(service[1].block, GRAPH_CONFLICT);
+	service[0].life.state = LIFE_BACKOFF; /* it comes back */
+	assert_int_equal(turn(3), -1);
+	service[0].life.state = LIFE_FAILED;
+	assert_int_equal(turn(3), 1);
+}
+
+/* 1 cannot run beside 0; that must not keep 2, which 1 excludes, from running. */
+static void who_is_excluded_excludes_nobody(void **state)
+{
+	(void)state;
+	strangers();
+	exclude(0, 1);
+	exclude(1, 2);
+	assert_int_equal(turn(3), 0);
+	assert_int_equal(turn(3), 2);
+	assert_int_equal(turn(3), -1);
+}
+
+/* 1 requires what has failed; 2 does not wait for it. */
+static void who_cannot_run_excludes_nobody(void **state)
+{
+	static const uint16_t first[] = {0};
+
+	(void)state;
+	strangers();
+	exclude(1, 2);
+	node[1].requires = first;
+	node[1].requires_count = 1;
+	service[0].life.state = LIFE_STARTING;
+	assert_int_equal(turn(3), -1);
+	service[0].life.state = LIFE_FAILED;
+	assert_int_equal(turn(3), 2);
+}
+
+/* On demand: its sockets are open, so who requires it stays, and it may listen again. */
+static void one_on_demand_comes_back_under_its_dependents(void **state)
+{
+	static const uint16_t first[] = {0};
+
+	(void)state;
+	strangers();
+	node[1].requires = first;
+	node[1].requires_count = 1;
+	service[1].life.state = LIFE_READY;
+	service[0].life.state = LIFE_BACKOFF;
+	service[0].life.stands = true;
+	assert_int_equal(turn(3), 2);
+	assert_int_equal(turn(3), -1);
+	service[0].life.state = LIFE_IDLE;
+	assert_int_equal(turn(3), 0);
+	assert_int_equal(service[1].life.state, LIFE_READY);
+}
+
+static void one_on_demand_is_stopped_between_two_tries(void **state)
+{
+	(void)state;
+	strangers();
+	service[0].life.stands = true;
+	service[0].wanted = false;
+	graph_decide(node, service, 3);
+	assert_int_equal(service[0].verdict, GRAPH_STOP);
 }
 
 int main(void)
@@ -261,7 +299,11 @@ int main(void)
 		cmocka_unit_test(a_condition_that_does_not_hold_keeps_the_dependents_waiting),
 		cmocka_unit_test(a_pool_is_ready_while_any_member_is),
 		cmocka_unit_test(dependents_are_found_through_others),
-		cmocka_unit_test(random_graphs_keep_their_footing),
+		cmocka_unit_test(of_two_that_exclude_each_other_the_earlier_runs),
+		cmocka_unit_test(who_is_excluded_excludes_nobody),
+		cmocka_unit_test(who_cannot_run_excludes_nobody),
+		cmocka_unit_test(one_on_demand_comes_back_under_its_dependents),
+		cmocka_unit_test(one_on_demand_is_stopped_between_two_tries),
 	};
 	return cmocka_run_group_tests_name("graph", tests, NULL, NULL);
 }

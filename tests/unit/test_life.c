@@ -1,5 +1,4 @@
-/* The life cycle: each promise of life.h, by hand for the stories and by random events for the
- * rest. */
+/* The life cycle, story by story; test_life_all.c and test_life_random.c have the promises. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,120 +159,128 @@ static void nothing_to_do_is_an_end_and_no_failure(void **state)
 	     {LIFE_GO, 2, 0, LIFE_ENDED}, {LIFE_RESET, 3, 0, LIFE_IDLE});
 }
 
-/* What a process table would say, kept beside the machine: it obeys the actions, and events come
- * only from what it holds. */
-struct world {
-	bool command_runs, cgroup_populated, undo_owed, go_given;
-	unsigned starts;
-};
-
-static void obey(struct world *w, const struct life_policy *policy, unsigned actions)
+static void crash(struct life *life, const struct life_policy *policy, uint64_t at_ms)
 {
-	if (actions & LIFE_DO_KILL)
-		w->cgroup_populated = w->command_runs;
-	if (actions & LIFE_DO_START) {
-		assert_false(w->command_runs);
-		assert_false(w->cgroup_populated);
-		assert_false(w->undo_owed);
-		assert_true(w->go_given);
-		w->go_given = false;
-		w->command_runs = w->cgroup_populated = true;
-		w->undo_owed = policy->has_undo;
-		w->starts++;
-	}
-	if (actions & LIFE_DO_UNDO) {
-		assert_false(w->command_runs);
-		assert_false(w->cgroup_populated);
-		assert_true(w->undo_owed);
-		w->undo_owed = false;
-		w->command_runs = w->cgroup_populated = true;
-	}
+	life_step(life, policy, LIFE_TIMER, at_ms);
+	life_step(life, policy, LIFE_GO, at_ms);
+	life_step(life, policy, LIFE_EXIT_BAD, at_ms);
+	life_step(life, policy, LIFE_EMPTY, at_ms);
 }
 
-/* An event that could happen in this world now; LIFE_EVENTS: none. */
-static enum life_event possible(struct world *w, const struct life *life, unsigned choice)
+static void the_limit_of_restarts_slides_with_time(void **state)
 {
-	enum life_event event = (enum life_event)(choice % LIFE_EVENTS);
+	struct life_policy policy = daemon_policy;
+	struct life life = {0};
 
-	switch (event) {
-	case LIFE_GO:
-		w->go_given = life->state == LIFE_IDLE;
-		return event;
-	case LIFE_STOP:
-		w->go_given = false;
-		return event;
-	case LIFE_EXIT_OK:
-	case LIFE_EXIT_BAD:
-		if (!w->command_runs)
-			return LIFE_EVENTS;
-		w->command_runs = false;
-		w->cgroup_populated = choice & 64; /* it may leave others behind */
-		return event;
-	case LIFE_EMPTY:
-		return life->state == LIFE_CLEARING && !w->command_runs && !w->cgroup_populated
-			       ? event
-			       : LIFE_EVENTS;
-	case LIFE_BECAME_READY:
-		return w->command_runs ? event : LIFE_EVENTS;
-	default:
-		return event;
-	}
+	(void)state;
+	policy.limit_restarts = 3;
+	policy.limit_window_ms = 10000;
+	crash(&life, &policy, 1000);
+	crash(&life, &policy, 4000);
+	crash(&life, &policy, 7000);
+	crash(&life, &policy, 11000); /* the first is ten seconds ago: not within them */
+	assert_int_equal(life.state, LIFE_BACKOFF);
+	crash(&life, &policy, 13999);
+	assert_int_equal(life.state, LIFE_FAILED);
+	assert_true(life.given_up);
+	life_step(&life, &policy, LIFE_RESET, 14000);
+	crash(&life, &policy, 14000);
+	assert_int_equal(life.state, LIFE_BACKOFF);
 }
 
-static void check(const struct world *w, const struct life *life, const struct life_policy *policy)
-{
-	if (life->state == LIFE_IDLE || life->state == LIFE_BACKOFF || life->state == LIFE_FAILED ||
-	    life->state == LIFE_ENDED) {
-		assert_false(w->command_runs);
-		assert_false(w->undo_owed);
-	}
-	if ((life->state == LIFE_STARTING && policy->start_timeout_ms) ||
-	    life->state == LIFE_BACKOFF)
-		assert_true(life->deadline_ms != 0);
-	assert_int_equal(w->starts, life->starts);
-	assert_int_equal(life_is_active(life),
-			 life->state >= LIFE_STARTING && life->state <= LIFE_UNDOING);
-}
-
-static void promises_hold_for_random_events(void **state)
+static void an_announced_end_that_is_bad_is_a_failure(void **state)
 {
 	(void)state;
-	for (unsigned seed = 1; seed <= 20000; seed++) {
-		struct life_policy policy = seed & 1 ? daemon_policy : oneshot_policy;
-		struct life life = {0};
-		struct world w = {0};
-		uint64_t now_ms = 0;
-		unsigned random = seed * 2654435761u;
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_BECAME_READY, 1, 0, LIFE_READY}, {LIFE_LEAVES, 2, 0, LIFE_STOPPING},
+	     {LIFE_EXIT_BAD, 3, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 4, 0, LIFE_BACKOFF});
+	TELL(&daemon_policy, {LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+	     {LIFE_BECAME_READY, 1, 0, LIFE_READY}, {LIFE_LEAVES, 2, 0, LIFE_STOPPING},
+	     {LIFE_EXIT_OK, 3, LIFE_DO_KILL, LIFE_CLEARING}, {LIFE_EMPTY, 4, 0, LIFE_ENDED});
+}
 
-		policy.has_undo = seed & 2;
-		policy.restart = (enum life_restart)(seed / 4 % 3);
-		for (int i = 0; i < 200; i++) {
-			random = random * 1664525u + 1013904223u;
-			now_ms += random >> 8 & 4095;
-			/* A killed cgroup empties by itself, sooner or later. */
-			if (life.state == LIFE_CLEARING && (random >> 20) % 3 == 0)
-				w.cgroup_populated = w.command_runs;
-			enum life_event event = possible(&w, &life, random >> 24);
-			if (event == LIFE_EVENTS)
-				continue;
-			obey(&w, &policy, life_step(&life, &policy, event, now_ms));
-			check(&w, &life, &policy);
-		}
-		/* Whatever happened: a stop, and the world's cooperation, lead to rest. */
-		for (int i = 0; i < 8 && life.state != LIFE_IDLE; i++) {
-			w.go_given = false;
-			obey(&w, &policy, life_step(&life, &policy, LIFE_STOP, now_ms));
-			if (w.command_runs) {
-				w.command_runs = w.cgroup_populated = false;
-				obey(&w, &policy, life_step(&life, &policy, LIFE_EXIT_OK, now_ms));
-			}
-			w.cgroup_populated = w.command_runs;
-			if (life.state == LIFE_CLEARING && !w.command_runs)
-				obey(&w, &policy, life_step(&life, &policy, LIFE_EMPTY, now_ms));
-		}
-		if (life.state != LIFE_IDLE)
-			fail_msg("seed %u: stuck in %s", seed, life_state_name(life.state));
-	}
+static void a_reload_does_not_hide_healthy_time(void **state)
+{
+	struct life life = {.failures = 7};
+
+	(void)state;
+	life_step(&life, &daemon_policy, LIFE_GO, 0);
+	life_step(&life, &daemon_policy, LIFE_BECAME_READY, 0);
+	life_step(&life, &daemon_policy, LIFE_RELOADS, 9998);
+	life_step(&life, &daemon_policy, LIFE_BECAME_READY, 9999);
+	life_step(&life, &daemon_policy, LIFE_EXIT_BAD, 10000);
+	life_step(&life, &daemon_policy, LIFE_EMPTY, 10000);
+	assert_int_equal(life.failures, 1);
+}
+
+static void healthy_time_counts_for_one_that_falls_ill(void **state)
+{
+	struct life life = {.failures = 7};
+
+	(void)state;
+	life_step(&life, &daemon_policy, LIFE_GO, 0);
+	life_step(&life, &daemon_policy, LIFE_BECAME_READY, 0);
+	life_step(&life, &daemon_policy, LIFE_UNHEALTHY, 10000);
+	life_step(&life, &daemon_policy, LIFE_EXIT_OK, 10001);
+	life_step(&life, &daemon_policy, LIFE_EMPTY, 10002);
+	assert_int_equal(life.state, LIFE_BACKOFF);
+	assert_int_equal(life.failures, 1);
+}
+
+/* What has been read by then may be older than what is asked for now. */
+static void a_reload_while_it_reloads_is_not_lost(void **state)
+{
+	struct life_policy policy = daemon_policy;
+	static const struct story story[] = {
+		{LIFE_GO, 0, LIFE_DO_START, LIFE_STARTING},
+		{LIFE_BECAME_READY, 1, 0, LIFE_READY},
+		{LIFE_RELOAD, 2, LIFE_DO_RELOAD, LIFE_RELOADING},
+		{LIFE_RELOAD, 3, 0, LIFE_RELOADING},
+		{LIFE_RELOAD, 4, 0, LIFE_RELOADING},
+		{LIFE_BECAME_READY, 5, LIFE_DO_RELOAD, LIFE_RELOADING},
+		{LIFE_BECAME_READY, 6, 0, LIFE_READY},
+	};
+
+	(void)state;
+	policy.reload = LIFE_RELOAD_COMMAND;
+	tell(&policy, story, sizeof(story) / sizeof(story[0]));
+}
+
+static void sockets_that_are_not_to_be_had_carry_nobody(void **state)
+{
+	struct life_policy policy = daemon_policy;
+	struct life life = {0};
+
+	(void)state;
+	policy.on_demand = true;
+	life_step(&life, &policy, LIFE_GO, 0);
+	assert_true(life_is_up(&life));
+	life_step(&life, &policy, LIFE_EXIT_BAD, 0);
+	assert_false(life_is_up(&life));
+	life_step(&life, &policy, LIFE_EMPTY, 0);
+	life_step(&life, &policy, LIFE_TIMER, 100);
+	assert_int_equal(life.state, LIFE_IDLE);
+	assert_false(life_is_up(&life));
+}
+
+/* Else the processor would do nothing but that. */
+static void an_unused_one_that_cannot_listen_again_backs_off(void **state)
+{
+	struct life_policy policy = daemon_policy;
+	static const struct story story[] = {
+		{LIFE_GO, 0, LIFE_DO_LISTEN, LIFE_LISTENING},
+		{LIFE_DEMAND, 1, LIFE_DO_START, LIFE_STARTING},
+		{LIFE_BECAME_READY, 2, 0, LIFE_READY},
+		{LIFE_UNUSED, 3, LIFE_DO_SIGNAL, LIFE_STOPPING},
+		{LIFE_EXIT_OK, 4, LIFE_DO_KILL, LIFE_CLEARING},
+		{LIFE_EMPTY, 5, LIFE_DO_LISTEN, LIFE_LISTENING},
+		{LIFE_EXIT_BAD, 5, LIFE_DO_KILL, LIFE_CLEARING},
+		{LIFE_EMPTY, 5, 0, LIFE_BACKOFF},
+	};
+
+	(void)state;
+	policy.on_demand = true;
+	tell(&policy, story, sizeof(story) / sizeof(story[0]));
 }
 
 int main(void)
@@ -290,7 +297,13 @@ int main(void)
 		cmocka_unit_test(a_stop_while_half_a_start_is_undone_is_not_lost),
 		cmocka_unit_test(a_oneshot_is_not_ready_by_saying_so),
 		cmocka_unit_test(nothing_to_do_is_an_end_and_no_failure),
-		cmocka_unit_test(promises_hold_for_random_events),
+		cmocka_unit_test(the_limit_of_restarts_slides_with_time),
+		cmocka_unit_test(an_announced_end_that_is_bad_is_a_failure),
+		cmocka_unit_test(a_reload_does_not_hide_healthy_time),
+		cmocka_unit_test(healthy_time_counts_for_one_that_falls_ill),
+		cmocka_unit_test(a_reload_while_it_reloads_is_not_lost),
+		cmocka_unit_test(sockets_that_are_not_to_be_had_carry_nobody),
+		cmocka_unit_test(an_unused_one_that_cannot_listen_again_backs_off),
 	};
 	return cmocka_run_group_tests_name("life", tests, NULL, NULL);
 }
