@@ -185,6 +185,7 @@ int main(int argc, char **argv)
 			measure.minutes = strtod(optarg, NULL);
 			break;
 		case FAULT_LIST:
+			plan.mild = false;
 			if (!plan_parse_faults(optarg, &plan.faults)) {
 				usage(stderr);
 				return 2;
