@@ -2,10 +2,10 @@
  * A process for tests of how services are started, held and ended. As a service:
  *
  *   process report       prints what it was given: signals, descriptors, scheduling, …, then sleeps
- *   process eat MIB      touches that much memory, then sleeps
- *   process bomb         forks for ever, each child in a session of its own
- *   process threads      its first thread ends, another goes on
- *   process spin         uses a processor
+ *   process eat MIB      a child touches that much memory, then both sleep
+ *   process bomb         forks for ever, each child in a session of its own; says once if it may
+ * not process threads      its first thread ends, another goes on process spin MS      uses a
+ * processor for that long, prints how much of one it got
  *
  * In front of a supervisor's command line:
  *
@@ -23,6 +23,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct {
@@ -64,6 +66,30 @@ static void print_descriptors(void)
 		closedir(directory);
 }
 
+/* Of its own cgroup, as far as there are any. */
+static void print_limits(void)
+{
+	static const char *const mounts[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+	static const char *const files[] = {"memory.max", "memory.high", "memory.oom.group",
+					    "pids.max",	  "cpu.weight",	 "cpu.max",
+					    "io.weight"};
+	char line[1024] = "", path[2048], value[256];
+	FILE *file = fopen("/proc/self/cgroup", "r");
+	while (file && fgets(line, sizeof(line), file) && strncmp(line, "0::", 3) != 0)
+		;
+	if (file)
+		fclose(file);
+	line[strcspn(line, "\n")] = '\0';
+	for (size_t i = 0; strlen(line) > 3 && i < 2 * sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s%s/%s", mounts[i % 2], line + 3, files[i / 2]);
+		file = fopen(path, "r");
+		if (file && fgets(value, sizeof(value), file))
+			printf("%s: %s", files[i / 2], value);
+		if (file)
+			fclose(file);
+	}
+}
+
 static _Noreturn void report(void)
 {
 	struct sched_param parameter = {0};
@@ -80,33 +106,62 @@ static _Noreturn void report(void)
 	print_lines("/proc/self/status", "ShdPnd");
 	print_lines("/proc/self/status", "Cpus_allowed_list");
 	print_descriptors();
-	printf("cgroup: ");
-	fflush(stdout);
-	print_lines("/proc/self/cgroup", "0::");
+	print_limits();
 	printf("end\n");
 	fflush(stdout);
 	for (;;)
 		pause();
 }
 
-static _Noreturn void eat(const char *mebibytes)
+/* Bit by bit: one piece that is larger than the machine would be refused. */
+static _Noreturn void eat(int mebibytes)
 {
-	size_t bytes = (size_t)atoi(mebibytes) << 20;
-	char *memory = malloc(bytes);
-	for (size_t i = 0; memory && i < bytes; i += 4096)
-		((volatile char *)memory)[i] = 1;
-	printf("eaten\n");
-	fflush(stdout);
+	if (fork() == 0) {
+		for (int i = 0; i < mebibytes; i++) {
+			char *memory = malloc(1 << 20);
+			for (size_t j = 0; memory && j < 1 << 20; j += 4096)
+				((volatile char *)memory)[j] = 1;
+		}
+		printf("eaten\n");
+		fflush(stdout);
+	}
 	for (;;)
 		pause();
 }
 
 static _Noreturn void bomb(void)
 {
+	bool told = false, first = true;
 	signal(SIGCHLD, SIG_IGN);
-	for (;;)
-		if (fork() == 0)
+	for (;;) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			first = false;
 			setsid();
+		}
+		if (pid < 0 && first && !told) {
+			printf("bomb: %s\n", strerrorname_np(errno));
+			fflush(stdout);
+			told = true;
+		}
+	}
+}
+
+static long ms_of(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int spin(long ms)
+{
+	long start = ms_of(CLOCK_MONOTONIC);
+	while (ms_of(CLOCK_MONOTONIC) - start < ms)
+		;
+	printf("spin: %ld%%\n",
+	       ms_of(CLOCK_PROCESS_CPUTIME_ID) * 100 / (ms_of(CLOCK_MONOTONIC) - start));
+	return 0;
 }
 
 static _Noreturn void *go_on(void *nothing)
@@ -168,14 +223,13 @@ int main(int argc, char **argv)
 	if (strcmp(what, "report") == 0)
 		report();
 	if (strcmp(what, "eat") == 0 && argc > 2)
-		eat(argv[2]);
+		eat(atoi(argv[2]));
 	if (strcmp(what, "bomb") == 0)
 		bomb();
 	if (strcmp(what, "threads") == 0)
 		threads();
-	if (strcmp(what, "spin") == 0)
-		for (volatile unsigned long i = 0;; i++)
-			;
+	if (strcmp(what, "spin") == 0 && argc > 2)
+		return spin(atol(argv[2]));
 	if (strcmp(what, "dirty") == 0 && argc > 2)
 		return dirty(argv + 2);
 	if (strcmp(what, "deny") == 0 && argc > 4)
