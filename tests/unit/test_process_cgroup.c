@@ -295,6 +295,7 @@ static void test_who_ran_out_of_memory(void **state)
 		{"low 0\nhigh 3\nmax 9\noom 1\noom_kill 1\noom_group_kill 1\n", CGROUP_OOM_OWN},
 		{"low 0\nhigh 0\nmax 0\noom 0\noom_kill 2\n", CGROUP_OOM_OTHER},
 		{"low 0\nhigh 9\nmax 9\noom 1\noom_kill 0\noom_group_kill 0\n", CGROUP_OOM_NONE},
+		{"oom_kill 1\noom 1\n", CGROUP_OOM_OWN},
 		{"oom_killer 5\nmax 7", CGROUP_OOM_NONE},
 		{"", CGROUP_OOM_NONE},
 	};
