@@ -11,7 +11,7 @@
 #define PACKETS_A_TURN 64 /* then the clock and the channel get their turn */
 /* The process may run before all others: packets shall not take the machine. */
 #define BUDGET_MS      10
-#define BUDGET_PACKETS 256
+#define BUDGET_PACKETS 1024
 #define UNHEARD_US     1000000u /* it may have another boot now */
 #define FRESH_MS       1000u	/* as membership_timers.fresh_ms */
 

@@ -235,15 +235,18 @@ static bool take_token(struct seal_bucket *bucket, uint64_t rate, uint64_t now_u
 }
 
 /* By what its header claims to know; nothing but that is looked at before. */
-static bool may_look(struct seal_self *self, struct seal_peer *peer,
-		     const struct wire_header *header, bool present, uint64_t now_us)
+static bool may_look(struct seal_self *self, struct seal_peer *peer, enum seal_class class,
+		     uint64_t now_us)
 {
-	if (header->type == WIRE_HELLO)
+	switch (class) {
+	case SEAL_BLIND:
 		return take_token(&peer->bucket[SEAL_BLIND], SEAL_BLIND_RATE, now_us) &&
 		       take_token(&self->total, SEAL_TOTAL_RATE, now_us);
-	if (header->type == WIRE_HEARTBEAT && present)
+	case SEAL_SESSION:
 		return take_token(&peer->bucket[SEAL_SESSION], SEAL_SESSION_RATE, now_us);
-	return take_token(&peer->bucket[SEAL_KNOWING], SEAL_KNOWING_RATE, now_us);
+	default:
+		return take_token(&peer->bucket[SEAL_KNOWING], SEAL_KNOWING_RATE, now_us);
+	}
 }
 
 /* The clock's sequences have wide gaps, so the window keeps the numbers themselves, not bits. */
@@ -381,15 +384,18 @@ static bool open_seal(const struct seal_self *self, const struct seal_peer *peer
 }
 
 /* A heartbeat between the present boots. */
-static int open_present(const struct seal_self *self, struct seal_peer *peer, const uint8_t *packet,
+static int open_present(struct seal_self *self, struct seal_peer *peer, const uint8_t *packet,
 			size_t bytes, uint64_t now_us, struct seal_opened *opened)
 {
 	uint64_t sequence = opened->header.sequence;
 	uint8_t pair;
+	/* What was there already is known by its number: no flood of it uses anything up. */
 	opened->old =
 		peer->window[0] > sequence && peer->window[0] - sequence > SEAL_LATE_MS * US_PER_MS;
 	if (is_replay(peer, sequence) && !opened->old)
 		return GOSSIP_DROP_REPLAY + 1;
+	if (!may_look(self, peer, opened->old ? SEAL_KNOWING : SEAL_SESSION, now_us))
+		return GOSSIP_DROP_FLOOD + 1;
 	if (!open_with(peer->receive_key, packet, bytes, opened)) {
 		/* Its key was changed, and its new process has not shaken hands with us yet. */
 		peer->stranger |=
@@ -459,11 +465,11 @@ int seal_open(struct seal_self *self, struct seal_peer *peer, const uint8_t *pac
 	int dropped = open_header(self, peer, packet, bytes, opened);
 	if (dropped != 0)
 		return dropped;
-	bool present = header->sender_boot == peer->boot_id;
-	if (!may_look(self, peer, header, present, now_us))
-		return GOSSIP_DROP_FLOOD + 1;
-	if (header->type == WIRE_HEARTBEAT && present)
+	if (header->type == WIRE_HEARTBEAT && header->sender_boot == peer->boot_id)
 		return open_present(self, peer, packet, bytes, now_us, opened);
+	enum seal_class class = header->type == WIRE_HELLO ? SEAL_BLIND : SEAL_KNOWING;
+	if (!may_look(self, peer, class, now_us))
+		return GOSSIP_DROP_FLOOD + 1;
 	if (!open_seal(self, peer, packet, bytes, opened, &pair))
 		return GOSSIP_DROP_SEAL + 1;
 	return open_other(self, peer, pair, now_us, opened);

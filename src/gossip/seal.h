@@ -34,13 +34,13 @@ struct seal_bucket {
  * our packets knows nothing, so he can use up only the smallest one.
  */
 enum seal_class {
-	SEAL_SESSION, /* both boot ids: heartbeats of the present session; 5 are needed, some 20 in
-			 turmoil */
-	SEAL_KNOWING, /* our boot id: the rest of a handshake */
+	SEAL_SESSION, /* both boot ids, and a sequence that was not there yet: heartbeats of the
+	 present session; 5 are needed, some 20 in turmoil */
+	SEAL_KNOWING, /* our boot id: the rest of a handshake, or a session long ago */
 	SEAL_BLIND,   /* none: HELLO */
 	SEAL_CLASSES,
 };
-#define SEAL_SESSION_RATE   256
+#define SEAL_SESSION_RATE   1024
 #define SEAL_KNOWING_RATE   32
 #define SEAL_BLIND_RATE	    16
 #define SEAL_TOTAL_RATE	    128 /* BLIND, of all siblings together */

@@ -1,6 +1,6 @@
 """flood.py KIND SECONDS TARGET PORT SOURCE…: UDP packets with forged sources, as many as go out; prints their number.
 
-junk: anything. hello: what a sibling's first packet looks like, unsealed. A path to a file: its packets, one hex
+junk: anything. hello: what a sibling's first packet looks like, its seal random; the siblings' ids come after their addresses. A path to a file: its packets, one hex
 line each, again and again, each with a bit flipped somewhere behind the header.
 """
 
@@ -22,8 +22,9 @@ def payloads(kind, ids):
     if kind == "junk":
         return [os.urandom(random.choice([8, 60, 300, 1200])) for _ in range(64)]
     if kind == "hello":
-        return [struct.pack("!2sBBBBH8sQQQQ", b"SG", 2, 1, 1, 0, 96, bytes.fromhex(random.choice(ids)), random.getrandbits(63) + 1, 0,
-                            random.getrandbits(63), random.getrandbits(63)) + os.urandom(48) for _ in range(64)]
+        return [struct.pack("!2sBBBBH8sQQQQ", b"SG", 2, 1, 1, 0, 96, bytes.fromhex(ids[n % len(ids)]),
+                            random.getrandbits(63) + 1, 0, random.getrandbits(63), random.getrandbits(63)) + os.urandom(48)
+                for n in range(64)]
     made = []
     with open(kind, encoding="ascii") as file:
         lines = file.read().split()
@@ -41,7 +42,7 @@ def main():
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
     contents = payloads(kind, ids)
     packets = [udp(source, target, port, payload) for payload in contents for source in sources]
-    if os.path.exists(kind):  # each from where it came
+    if kind != "junk":  # each from where it would come
         packets = [udp(sources[n % len(sources)], target, port, payload) for n, payload in enumerate(contents)]
     end, sent = time.monotonic() + seconds, 0
     while time.monotonic() < end:

@@ -33,7 +33,8 @@ static int setup(void **state)
 	return 0;
 }
 
-static struct gossip_message member(uint16_t index, uint8_t state, uint8_t change, uint64_t sequence)
+static struct gossip_message member(uint16_t index, uint8_t state, uint8_t change,
+				    uint64_t sequence)
 {
 	struct gossip_message m;
 	gossip_message_init(&m, GOSSIP_MEMBER);
