@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "services/drbd/drbd.h"
 #include "src/base/log.h"
@@ -162,17 +163,34 @@ static bool is_called(const char *path, const char *name)
 	return strcmp(slash ? slash + 1 : path, name) == 0;
 }
 
+/* `word`: NULL if there is none. */
+static bool is_verb(const char *word)
+{
+	static const char *const texts[] = {"help", "--help", "-h", "version", "--version"};
+
+	for (size_t i = 0; word && i < COUNT(texts); i++)
+		if (strcmp(word, texts[i]) == 0)
+			return true;
+	return word && find(verbs, COUNT(verbs), word);
+}
+
+static bool is_option(const char *word)
+{
+	return word && strncmp(word, "--", 2) == 0;
+}
+
+/* PID 1 supervises, whatever else stands on the kernel's command line: a machine whose init ends
+ * panics. */
 int main(int argc, char **argv)
 {
 	if (argc >= 1 && is_called(argv[0], DRBD_HELPER_NAME))
 		return drbd_helper(argc, argv);
+	if (argc >= 2 && strcmp(argv[1], "worker") == 0)
+		return run_worker(argc, argv);
+	if (!is_verb(argv[1]) && (getpid() == 1 || is_option(argv[1])))
+		return supervise_main(argc, argv);
 	if (argc < 2)
 		return help(stderr, 2);
-	if (strncmp(argv[1], "--", 2) == 0 && strcmp(argv[1], "--help") != 0 &&
-	    strcmp(argv[1], "--version") != 0)
-		return supervise_main(argc, argv);
-	if (strcmp(argv[1], "worker") == 0)
-		return run_worker(argc, argv);
 
 	return run_verb(argc - 1, argv + 1);
 }

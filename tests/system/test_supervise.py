@@ -395,3 +395,18 @@ def test_what_a_service_says_of_itself_does_no_harm():
         open(s.path("run/go"), "w", encoding="ascii").close()
         s.wait_state("talker", "ready")
         assert s.status("talker")["why"] == "?[31m ?31m ? \u2603 ?"
+
+
+def as_pid_1(*words):
+    return subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", BINARY, *words], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+def test_pid_1_supervises_whatever_words_the_kernel_hands_it():
+    """A kernel passes on what it does not know ("splash"): an init that took it for a verb and ended would be a panic."""
+    for words in ([], ["splash"], ["splash", "--node=x"]):
+        answer = as_pid_1(*words)
+        assert "no profile given" in answer.stderr, words
+        assert "usage" not in answer.stderr and "unknown verb" not in answer.stderr
+    for word in ("help", "--version"):
+        assert as_pid_1(word).returncode == 0
