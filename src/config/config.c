@@ -102,6 +102,18 @@ static struct source_file *file_of(struct assembly *assembly, const struct place
 	return NULL;
 }
 
+/* 0: no pool. */
+static size_t pool_members(struct loader *loader, struct source_file *file, const char *name)
+{
+	const struct config_source *source = loader->source;
+	size_t members = service_pool_size(loader, file);
+	for (size_t i = 0; members > 0 && i < source->pool_size_count; i++) {
+		if (strcmp(source->pool_size[i].name, name) == 0)
+			return source->pool_size[i].members;
+	}
+	return members;
+}
+
 /* The index of the service of that name, read now if it was not yet; -1 when it cannot be:
  * reported. */
 static int need_service(struct assembly *assembly, const struct place *place, const char *name)
@@ -135,7 +147,7 @@ static int need_service(struct assembly *assembly, const struct place *place, co
 			       SERVICE_NAME_BYTES - sizeof(":64"));
 		return index;
 	}
-	size_t members = service_pool_size(loader, file);
+	size_t members = pool_members(loader, file, name);
 	if (members > 0)
 		return make_pool(assembly, place, file, name, instance, index, members);
 	service_read(loader, file, name, instance, draft);
@@ -351,6 +363,9 @@ static bool load_cluster(struct config *config, struct loader *loader)
 				  error == EINVAL ? "not a regular file" : strerror(error));
 		return false;
 	}
+	source_note(loader, path, file.text, file.size);
+	crypto_generichash(config->cluster_text, sizeof(config->cluster_text),
+			   (const uint8_t *)file.text, file.size, NULL, 0);
 	config->cluster = cluster_parse(&config->arena, path, file.text, file.size, loader->report);
 	return config->cluster;
 }
@@ -373,6 +388,7 @@ static bool load_identity(struct config *config, struct loader *loader,
 	}
 	bool good =
 		node_identity_parse(&config->identity, path, file.text, file.size, loader->report);
+	source_note(loader, path, file.text, file.size);
 	sodium_memzero((char *)file.text, file.size);
 	if (good && (file.mode & 077)) {
 		config_report_add(loader->report, path, 0,
@@ -498,7 +514,10 @@ static struct config *load(const struct config_source *source, struct config_rep
 				.source = source,
 				.directory =
 					source->directory ? source->directory : DIRECTORY_DEFAULT};
+	crypto_generichash_state texts;
 	bool good;
+	crypto_generichash_init(&texts, NULL, 0, DIGEST_BYTES);
+	loader.texts = &texts;
 	if (boot_only) {
 		struct profile profile;
 		good = find_profile(&loader, source, true, &profile);
@@ -516,6 +535,7 @@ static struct config *load(const struct config_source *source, struct config_rep
 		if (good && source->profile)
 			good = load_services(config, &loader, source);
 	}
+	crypto_generichash_final(&texts, config->sources, DIGEST_BYTES);
 	arena_free(&scratch);
 	if (!good || report->seen != before) {
 		config_free(config);
@@ -532,6 +552,14 @@ struct config *config_load(const struct config_source *source, struct config_rep
 struct config *config_load_boot(const struct config_source *source, struct config_report *report)
 {
 	return load(source, report, true);
+}
+
+struct config *config_empty(const char *profile)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	if (config)
+		config->profile = profile;
+	return config;
 }
 
 void config_free(struct config *config)

@@ -10,7 +10,14 @@
 #include "src/config/report.h"
 #include "src/config/service.h"
 
-#define SERVICES_MAX 512
+#define SERVICES_MAX	 512
+#define POOL_MEMBERS_MAX 64
+
+/* How many members a pool is to have in place of what its file says. */
+struct pool_size {
+	char name[SERVICE_NAME_BYTES];
+	size_t members; /* 1 to POOL_MEMBERS_MAX */
+};
 
 struct config_source {
 	/*
@@ -30,6 +37,8 @@ struct config_source {
 	/* Services that form a cycle are loaded, but `refused`, in place of an error: a machine
 	 * that boots does the rest. */
 	bool refuse_cycles;
+	const struct pool_size *pool_size; /* pools that are not listed have what their file says */
+	size_t pool_size_count;
 };
 
 struct sysctl_def {
@@ -58,6 +67,9 @@ struct config {
 	/* Ordered: what a service requires, wants or comes after stands before it. */
 	struct service_def *service;
 	size_t service_count;
+	/* Of the texts that it was made from, without templates; of cluster.conf alone. */
+	uint8_t sources[DIGEST_BYTES], cluster_text[DIGEST_BYTES];
+	struct config *older; /* the caller's: for a list */
 };
 
 /*
@@ -66,6 +78,8 @@ struct config {
  */
 struct config *config_load(const struct config_source *source, struct config_report *report);
 void config_free(struct config *config); /* NULL is fine */
+/* One without any service, in place of one that was refused. NULL: out of memory. */
+struct config *config_empty(const char *profile);
 /* -1: no such service. */
 int config_find(const struct config *config, const char *name);
 

@@ -3,6 +3,8 @@
 #ifndef SUPERVISOR_CONFIG_LOAD_H
 #define SUPERVISOR_CONFIG_LOAD_H
 
+#include <sodium.h>
+
 #include "src/config/config.h"
 #include "src/config/expand.h"
 #include "src/config/values.h"
@@ -10,7 +12,6 @@
 #define DIRECTORY_DEFAULT "/etc/supervisor"
 #define ACCOUNTS_DEFAULT  "/etc"
 #define SERVICE_FILES_MAX 1024
-#define POOL_MEMBERS_MAX  64
 
 /* A service or profile file: of the directory, or built in. */
 struct source_file {
@@ -37,6 +38,7 @@ struct loader {
 	struct expand_scope scope; /* instance: set for each service */
 	struct accounts accounts;
 	struct source_files services;
+	crypto_generichash_state *texts; /* every text read goes in; NULL: nobody asks */
 };
 
 struct dependency_names {
@@ -59,6 +61,8 @@ bool source_files_find(struct loader *loader, const char *folder, const char *su
 bool source_file_load(struct loader *loader, struct source_file *file);
 struct source_file *source_file_by_name(const struct source_files *files, const char *name,
 					size_t length);
+/* A text that the configuration is made from, for struct config's `sources`. */
+void source_note(struct loader *loader, const char *shown, const char *text, size_t size);
 /* A template file of a service. NULL when reported. */
 const char *source_template(struct loader *loader, const struct place *place,
 			    const struct source_file *service, const char *name,

@@ -238,9 +238,11 @@ void service_read(struct loader *loader, struct source_file *file, const char *n
 			file->size))
 		return;
 	crypto_generichash_init(&reader.digest, NULL, 0, DIGEST_BYTES);
+	crypto_generichash_init(&reader.live, NULL, 0, DIGEST_BYTES);
 	while (lines_next(&lines, &line))
 		service_key_set(&reader, &line);
 	crypto_generichash_final(&reader.digest, def->digest, DIGEST_BYTES);
+	crypto_generichash_final(&reader.live, def->live, DIGEST_BYTES);
 
 	if (!given(&reader, "ready"))
 		def->ready = def->kind == SERVICE_ONESHOT ? READY_EXIT : READY_NOW;

@@ -95,7 +95,9 @@ struct service_def {
 	int reload_signal;	      /* 0: none */
 	const char *refused;	      /* NULL, or why it is never started: it is part of a cycle */
 	bool on_request;	      /* not before an operator asks */
+	bool reads_cluster;	      /* what it runs reads cluster.conf itself */
 	uint8_t digest[DIGEST_BYTES]; /* of all that cannot change under a running process */
+	uint8_t live[DIGEST_BYTES];   /* of the rest */
 
 	/*
 	 * Indices into config.service[], those of the first three all below this service's own.

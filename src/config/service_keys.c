@@ -14,7 +14,8 @@ enum shape {
 
 enum key_flag {
 	REPEATS = 1 << 0, /* may stand in a file more than once */
-	LIVE = 1 << 1, /* for the supervising process alone: can change under a running service */
+	LIVE = 1 << 1,	/* for the supervising process alone: can change under a running service */
+	APART = 1 << 2, /* shows in which services there are, not in what one of them is */
 };
 
 struct key {
@@ -474,6 +475,7 @@ static const struct key keys[] = {
 	{"watchdog", ONE, 0, set_delay, DEF(watchdog_ms)},
 	{"on-demand", ONE, 0, set_bool, DEF(on_demand)},
 	{"idle-stop", ONE, LIVE, set_delay, DEF(idle_stop_ms)},
+	{"reads-cluster", ONE, LIVE, set_bool, DEF(reads_cluster)},
 	{"first", ONE, LIVE, set_bool, DEF(first)},
 	{"channel", ONE, 0, set_bool, DEF(channel)},
 	{"template", LIST, REPEATS, set_template, 0},
@@ -503,7 +505,7 @@ static const struct key keys[] = {
 	{"cpu-weight", ONE, 0, key_weight, DEF(share.cpu_weight)},
 	{"cpu-max", BARE, 0, key_cpu_max, DEF(share)},
 	{"io-weight", ONE, 0, key_weight, DEF(share.io_weight)},
-	{"instances", ONE, LIVE, set_instances, DRAFT(instances)},
+	{"instances", ONE, APART, set_instances, DRAFT(instances)},
 };
 
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
@@ -523,17 +525,18 @@ static const char *key_name(size_t index, const void *context)
 	return index < KEY_COUNT ? keys[index].name : NULL;
 }
 
-/* What cannot change under a running process, word by word. */
+/* What cannot change under a running process, and the rest, word by word. */
 static void digest(struct service_reader *reader, const struct key *key, const char *name,
 		   const struct words *words)
 {
-	if ((key->flags & LIVE))
+	if (key->flags & APART)
 		return;
-	crypto_generichash_update(&reader->digest, (const uint8_t *)name, strlen(name) + 1);
+	crypto_generichash_state *state = key->flags & LIVE ? &reader->live : &reader->digest;
+	crypto_generichash_update(state, (const uint8_t *)name, strlen(name) + 1);
 	for (size_t i = 0; i < words->count; i++)
-		crypto_generichash_update(&reader->digest, (const uint8_t *)words->word[i],
+		crypto_generichash_update(state, (const uint8_t *)words->word[i],
 					  strlen(words->word[i]) + 1);
-	crypto_generichash_update(&reader->digest, (const uint8_t *)"", 1);
+	crypto_generichash_update(state, (const uint8_t *)"", 1);
 }
 
 static bool set_key(struct service_reader *reader, const struct key *key, const struct place *place,

@@ -18,7 +18,7 @@ struct service_reader {
 	struct service_draft *draft;
 	int line[SERVICE_KEYS_MAX]; /* of each key's (last) line, 0: not given */
 	bool has_group;
-	crypto_generichash_state digest;
+	crypto_generichash_state digest, live;
 	size_t environment_capacity, condition_capacity, listen_capacity, template_capacity,
 		limit_capacity;
 };

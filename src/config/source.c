@@ -156,7 +156,17 @@ bool source_file_load(struct loader *loader, struct source_file *file)
 	}
 	file->text = text.text;
 	file->size = text.size;
+	source_note(loader, file->shown, text.text, text.size);
 	return true;
+}
+
+void source_note(struct loader *loader, const char *shown, const char *text, size_t size)
+{
+	if (!loader->texts)
+		return;
+	crypto_generichash_update(loader->texts, (const uint8_t *)shown, strlen(shown) + 1);
+	crypto_generichash_update(loader->texts, (const uint8_t *)&size, sizeof(size));
+	crypto_generichash_update(loader->texts, (const uint8_t *)text, size);
 }
 
 const char *source_template(struct loader *loader, const struct place *place,

@@ -37,6 +37,8 @@ static bool take_flag(const char *a, const char *allowed, struct client_options 
 		o->follow = true;
 	else if (strcmp(a, "--kexec") == 0 && allows(allowed, 'k'))
 		o->kexec = true;
+	else if (strcmp(a, "--default") == 0 && allows(allowed, 'd'))
+		o->as_default = true;
 	else if (strncmp(a, "--run=", 6) == 0)
 		o->run_dir = a + 6;
 	else
@@ -113,7 +115,8 @@ static bool waits(const struct control_request *request)
 {
 	return request->verb == CONTROL_WATCH ||
 	       ((request->verb == CONTROL_START || request->verb == CONTROL_STOP ||
-		 request->verb == CONTROL_RESTART) &&
+		 request->verb == CONTROL_RESTART || request->verb == CONTROL_RELOAD ||
+		 request->verb == CONTROL_SCALE) &&
 		!(request->flags & CONTROL_NO_WAIT));
 }
 

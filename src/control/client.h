@@ -8,7 +8,7 @@
 enum { EXIT_FINE = 0, EXIT_NO = 1, EXIT_USAGE = 2 };
 
 struct client_options {
-	bool json, force, no_wait, follow, kexec;
+	bool json, force, no_wait, follow, kexec, as_default;
 	long lines;		 /* -n N; -1: not given */
 	const char *run_dir;	 /* --run=DIR, $SUPERVISOR_RUN, /run/supervisor */
 	const char *argument[4]; /* what is no option */
@@ -17,8 +17,8 @@ struct client_options {
 
 /*
  * Parses argv[1..]; `allowed` holds the letters of the options that this verb knows: j(son) f(orce)
- * w(--no-wait) F(ollow) k(exec) n. --run=DIR is always known. Returns -1 after a line of usage on
- * stderr: EXIT_USAGE is the code then.
+ * w(--no-wait) F(ollow) k(exec) d(efault) n. --run=DIR is always known. Returns -1 after a line of
+ * usage on stderr: EXIT_USAGE is the code then.
  */
 int client_options(int argc, char **argv, const char *allowed, int least, int most,
 		   const char *usage, struct client_options *options);

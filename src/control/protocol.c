@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "src/config/config.h"
+
 bool control_request_valid(const void *data, size_t bytes)
 {
 	struct control_request request;
@@ -11,6 +13,9 @@ bool control_request_valid(const void *data, size_t bytes)
 	memcpy(&request, data, sizeof(request));
 	if (request.verb == CONTROL_SHUTDOWN &&
 	    (request.number < CONTROL_POWEROFF || request.number > CONTROL_KEXEC))
+		return false;
+	if (request.verb == CONTROL_SCALE &&
+	    (request.number < 0 || request.number > POOL_MEMBERS_MAX))
 		return false;
 	return request.magic == CONTROL_MAGIC && request.verb > 0 &&
 	       request.verb < CONTROL_VERBS_END &&

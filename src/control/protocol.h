@@ -12,9 +12,10 @@
 #include <stdint.h>
 
 #include "src/config/cluster.h"
+#include "src/config/report.h"
 #include "src/config/service.h"
 
-#define CONTROL_MAGIC	    0x63746c33u /* "ctl3": changes with the layout below */
+#define CONTROL_MAGIC	    0x63746c34u /* "ctl4": changes with the layout below */
 #define CONTROL_TEXT_BYTES  280
 #define CONTROL_CHECK_BYTES 128
 #define CONTROL_TAGS_BYTES  129
@@ -27,6 +28,8 @@ enum control_verb {
 	CONTROL_STOP,
 	CONTROL_RESTART,
 	CONTROL_KILL,	  /* number: the signal, to all processes of the service */
+	CONTROL_RELOAD,	  /* name: that service; "": the configuration, CHANGE records */
+	CONTROL_SCALE,	  /* name: a pool, number: its members, 0: as its file says; likewise */
 	CONTROL_SHUTDOWN, /* number: enum control_shutdown */
 	CONTROL_WATCH,	  /* EVENT records, for as long as the client stays */
 	CONTROL_VERBS_END,
@@ -34,8 +37,9 @@ enum control_verb {
 
 enum control_shutdown { CONTROL_POWEROFF, CONTROL_REBOOT, CONTROL_HALT, CONTROL_KEXEC };
 
-#define CONTROL_FORCE	(1u << 0) /* also stop what depends on it, start: what excludes it */
-#define CONTROL_NO_WAIT (1u << 1) /* start, stop, restart: answer at once, not when it is done */
+#define CONTROL_FORCE (1u << 0) /* also stop what depends on it, start: what excludes it */
+#define CONTROL_NO_WAIT \
+	(1u << 1) /* start, stop, restart, reload, scale: answer at once, not when it is done */
 
 struct control_request {
 	uint32_t magic;
@@ -52,6 +56,7 @@ enum control_type {
 	CONTROL_END,
 	CONTROL_GOSSIP_RECORD,
 	CONTROL_EVENT_RECORD,
+	CONTROL_CHANGE_RECORD,
 };
 
 struct control_node {
@@ -129,6 +134,13 @@ struct control_event {
 	struct control_member member;
 };
 
+/* What a reload does, or why it was refused. */
+struct control_change {
+	char what[12]; /* "started", …; "kept": `number` services; "refused": a finding */
+	uint32_t number;
+	char text[CONFIG_FINDING_BYTES]; /* a service, or the finding */
+};
+
 struct control_end {
 	int32_t code;		       /* exit code for the command line */
 	char text[CONTROL_TEXT_BYTES]; /* "" or one line */
@@ -144,6 +156,7 @@ struct control_record {
 		struct control_member member;
 		struct control_gossip gossip;
 		struct control_event event;
+		struct control_change change;
 		struct control_end end;
 	};
 };

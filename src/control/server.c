@@ -11,11 +11,14 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/control/progress.h"
 #include "src/control/protocol.h"
 #include "src/control/serve_members.h"
+#include "src/control/serve_reload.h"
 #include "src/node/finish.h"
 #include "src/supervise/gossip_link.h"
 #include "src/supervise/instance.h"
+#include "src/supervise/reload.h"
 
 #define CLIENTS_MAX 64
 /* The rest is for those that are answered at once. */
@@ -30,14 +33,17 @@
 struct client {
 	struct watch watch;
 	uint64_t serial; /* the order they came in */
-	/* A start, stop or restart that is answered when the service has got there. */
+	/* A start, stop, restart or reload that is answered when the service, which may be gone or
+	 * have another index by then, has got there. */
 	bool waiting;
 	struct control_request request;
-	uint16_t index;
 	uint32_t starts_before; /* restart: done only after a start later than this */
-	/* status, members: records [next, last) are still to be sent, then the END. */
+	uint32_t reload;	/* reload, scale: which, sv->reloads; 0: it was refused */
+	/* status, members, …: records [next, last) are still to be sent, then the END, unless that
+	 * is waited for. */
 	void (*fill)(struct control_record *record, size_t number);
 	size_t next, last;
+	struct control_end end;
 	/* members: the question to the gossip process that is not answered yet, 0: none. */
 	uint64_t asked, asked_until_ms;
 	/* members --watch */
@@ -67,6 +73,7 @@ static void drop(struct client *client)
 	client->waiting = client->watching = client->congested = false;
 	client->fill = NULL;
 	client->asked = 0;
+	client->end = (struct control_end){0};
 	open_reserve();
 }
 
@@ -102,6 +109,13 @@ static void send_more(struct client *client)
 		if (client->next < client->last) {
 			client->fill(&record, client->next);
 			type = (enum control_type)record.type;
+		} else if (client->waiting) {
+			client->fill = NULL;
+			if (loop_modify(&server.supervisor->loop, &client->watch, EPOLLIN) < 0)
+				drop(client);
+			return;
+		} else {
+			record.end = client->end;
 		}
 		if (!reply(client, type, &record)) {
 			if (errno != EAGAIN ||
@@ -326,79 +340,64 @@ static void watcher_ready(struct client *client)
 		drop(client);
 }
 
-static bool has_given_up(const struct graph_service *s)
+static void answer_service(struct client *client)
 {
-	return s->life.state == LIFE_FAILED || s->life.state == LIFE_ENDED ||
-	       s->life.state == LIFE_BACKOFF;
-}
+	struct supervisor *sv = server.supervisor;
+	const struct control_request *request = &client->request;
+	char text[CONTROL_TEXT_BYTES], why[CONTROL_TEXT_BYTES - SERVICE_NAME_BYTES - 32];
+	int index = supervise_find(sv, request->name);
 
-/* Of a pool without a ready member: one that may yet be, -1: none. */
-static int hopeful_member(const struct supervisor *sv, size_t pool)
-{
-	for (size_t i = 0; i < sv->count; i++)
-		if (sv->node[i].pool == (int)pool && !has_given_up(&sv->service[i]))
-			return (int)i;
-	return -1;
-}
-
-/* It, or what it waits for, has failed or must not run: asking for it was not enough. */
-static bool is_stuck(const struct supervisor *sv, size_t index)
-{
-	/* Whom one waits for stands before it, or is a member of the pool: no way is longer. */
-	for (size_t steps = 0; steps <= 2 * sv->count; steps++) {
-		const struct graph_service *s = &sv->service[index];
-		if (has_given_up(s))
-			return true;
-		if (s->life.state != LIFE_IDLE)
-			return false;
-		if (!s->wanted || s->block == GRAPH_CONDITION)
-			return true;
-		int next = s->block == GRAPH_REQUIREMENT ? s->blocker
-			   : s->block == GRAPH_NO_MEMBER ? hopeful_member(sv, index)
-							 : (int)index;
-		if (next == (int)index)
-			return false;
-		if (next < 0)
-			return true;
-		index = (size_t)next;
+	if (index < 0) {
+		snprintf(text, sizeof(text), "%s: in the configuration no more", request->name);
+		end(client, request->verb == CONTROL_STOP ? 0 : 1, text);
+		return;
 	}
-	return false;
+	enum progress got = progress_of(sv, (enum control_verb)request->verb, (uint16_t)index,
+					client->starts_before);
+	if (got == PROGRESS_UNDER_WAY)
+		return;
+	supervise_why(sv, (uint16_t)index, why, sizeof(why));
+	snprintf(text, sizeof(text), "%s: %s%s%s", request->name, state_word(&sv->service[index]),
+		 why[0] ? ": " : "", why);
+	end(client, got == PROGRESS_THERE ? 0 : 1, text);
 }
 
-/* 0: still on its way. 1: there. 2: will not get there by itself. */
-static int progress(const struct client *client)
+static void answer_reload(struct client *client)
 {
-	const struct supervisor *sv = server.supervisor;
-	const struct graph_service *s = &sv->service[client->index];
+	enum progress got = progress_of_reload(server.supervisor, client->reload, client->end.text,
+					       sizeof(client->end.text));
 
-	if (client->request.verb == CONTROL_STOP) {
-		for (size_t i = 0; i < sv->count; i++)
-			if (sv->node[i].pool == (int)client->index &&
-			    life_is_active(&sv->service[i].life))
-				return 0;
-		return life_is_active(&s->life) ? 0 : 1;
-	}
-	bool new = client->request.verb != CONTROL_RESTART ||
-		   s->life.starts != client->starts_before ||
-		   sv->instance[client->index]->policy.runs_nothing;
-	if ((s->life.state == LIFE_READY || s->life.stands) && new)
-		return 1;
-	return is_stuck(sv, client->index) ? 2 : 0;
+	if (got == PROGRESS_UNDER_WAY)
+		return;
+	client->end.code = got == PROGRESS_THERE ? 0 : 1;
+	client->waiting = false;
+	send_records(client, reload_record, 0, 0);
 }
 
 static void answer_if_done(struct client *client)
 {
-	struct supervisor *sv = server.supervisor;
-	const struct graph_service *s = &sv->service[client->index];
-	char text[CONTROL_TEXT_BYTES], why[CONTROL_TEXT_BYTES - SERVICE_NAME_BYTES - 32];
+	if (client->fill)
+		return; /* still reads what comes before */
+	if (client->reload)
+		answer_reload(client);
+	else
+		answer_service(client);
+}
 
-	int got = progress(client);
-	if (got == 0)
-		return;
-	supervise_why(sv, client->index, why, sizeof(why));
-	snprintf(text, sizeof(text), "%s: %s%s%s", sv->instance[client->index]->def->name,
-		 state_word(s), why[0] ? ": " : "", why);
-	end(client, got == 1 ? 0 : 1, text);
+/* What is still to be sent ends where the new set does. */
+static void renumbered(struct supervisor *sv)
+{
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		struct client *client = &server.client[i];
+		size_t most = client->fill == fill_status    ? sv->count + 1
+			      : client->fill == fill_service ? sv->count
+			      : client->fill == members_fill ? members_count()
+							     : client->last;
+		if (client->last > most)
+			client->last = most;
+		if (client->next > client->last)
+			client->next = client->last;
+	}
 }
 
 static void changed(struct supervisor *sv, uint16_t index)
@@ -443,6 +442,23 @@ static size_t waiting_clients(void)
 	return count;
 }
 
+/* False: answered that it may not. */
+static bool may_wait(struct client *client, const struct control_request *request)
+{
+	if ((request->flags & CONTROL_NO_WAIT) || waiting_clients() < WAITING_MAX)
+		return true;
+	end(client, 1, "too many others wait for a service already; try --no-wait");
+	return false;
+}
+
+static void wait_for(struct client *client, const struct control_request *request)
+{
+	client->request = *request;
+	client->reload = 0;
+	client->waiting = true;
+	answer_if_done(client);
+}
+
 static void operate(struct client *client, const struct control_request *request, uint16_t index)
 {
 	struct supervisor *sv = server.supervisor;
@@ -450,10 +466,8 @@ static void operate(struct client *client, const struct control_request *request
 	char why[CONTROL_TEXT_BYTES];
 	int rc;
 
-	if (!(request->flags & CONTROL_NO_WAIT) && waiting_clients() == WAITING_MAX) {
-		end(client, 1, "too many others wait for a service already; try --no-wait");
+	if (!may_wait(client, request))
 		return;
-	}
 	client->starts_before = sv->service[index].life.starts;
 	if (request->verb == CONTROL_START)
 		rc = supervise_start(sv, index, force, why, sizeof(why));
@@ -469,10 +483,72 @@ static void operate(struct client *client, const struct control_request *request
 		end(client, 0, "");
 		return;
 	}
+	wait_for(client, request);
+}
+
+/* One service reads its configuration again; a pool stands for its members. */
+static void reload_service(struct client *client, const struct control_request *request,
+			   uint16_t index)
+{
+	struct supervisor *sv = server.supervisor;
+	const char *why = "it has neither reload nor reload-signal in its file";
+	char text[CONTROL_TEXT_BYTES];
+	bool asked = false;
+
+	for (size_t i = 0; i < sv->count; i++) {
+		if ((i != index && sv->node[i].pool != (int)index) ||
+		    sv->instance[i]->policy.reload == LIFE_RELOAD_NONE)
+			continue;
+		enum life_state state = sv->service[i].life.state;
+		why = "it is not ready";
+		asked |= state == LIFE_READY || state == LIFE_RELOADING;
+		supervise_event(sv, (uint16_t)i, LIFE_RELOAD);
+	}
+	if (!asked) {
+		snprintf(text, sizeof(text), "%s: %s", request->name, why);
+		end(client, 1, text);
+		return;
+	}
+	supervise_settle(sv);
+	if (request->flags & CONTROL_NO_WAIT)
+		end(client, 0, "");
+	else
+		wait_for(client, request);
+}
+
+static void reload_all(struct client *client, const struct control_request *request)
+{
+	struct supervisor *sv = server.supervisor;
+	int rc = request->verb == CONTROL_SCALE
+			 ? reload_scale(sv, request->name, (size_t)request->number)
+			 : reload(sv);
+
+	client->end = (struct control_end){.code = rc < 0};
+	if (rc < 0)
+		snprintf(client->end.text, sizeof(client->end.text),
+			 "refused, nothing was changed: %zu findings",
+			 reload_outcome()->findings.count);
 	client->request = *request;
-	client->index = index;
-	client->waiting = true;
-	answer_if_done(client);
+	client->reload = sv->reloads;
+	client->waiting = rc == 0 && !(request->flags & CONTROL_NO_WAIT);
+	send_records(client, reload_record, 0, reload_records());
+	if (client->waiting)
+		answer_if_done(client);
+}
+
+static void reload_request(struct client *client, const struct control_request *request, int index)
+{
+	if (!may_wait(client, request))
+		return;
+	/* Who still reads what an earlier one did: that is about to be forgotten. */
+	bool whole = request->verb == CONTROL_SCALE || !request->name[0];
+	for (size_t i = 0; whole && i < CLIENTS_MAX; i++)
+		if (server.client[i].fill == reload_record && server.client[i].watch.fd >= 0)
+			drop(&server.client[i]);
+	if (whole)
+		reload_all(client, request);
+	else
+		reload_service(client, request, (uint16_t)index);
 }
 
 /* All its processes; how many, -1 with errno. */
@@ -541,9 +617,9 @@ static void serve(struct client *client, const struct control_request *request)
 {
 	struct supervisor *sv = server.supervisor;
 	int index = request->name[0] ? supervise_find(sv, request->name) : -1;
+	bool may_lack = request->verb == CONTROL_STATUS || request->verb == CONTROL_RELOAD;
 	bool needs_service = request->verb != CONTROL_MEMBERS && request->verb != CONTROL_WATCH &&
-			     request->verb != CONTROL_SHUTDOWN &&
-			     !(request->verb == CONTROL_STATUS && !request->name[0]);
+			     request->verb != CONTROL_SHUTDOWN && !(may_lack && !request->name[0]);
 
 	if (needs_service && index < 0) {
 		char text[CONTROL_TEXT_BYTES];
@@ -564,6 +640,10 @@ static void serve(struct client *client, const struct control_request *request)
 		break;
 	case CONTROL_KILL:
 		send_signal(client, request, (uint16_t)index);
+		break;
+	case CONTROL_RELOAD:
+	case CONTROL_SCALE:
+		reload_request(client, request, index);
 		break;
 	case CONTROL_SHUTDOWN:
 		shut_down(client, request);
@@ -704,6 +784,7 @@ int control_open(struct supervisor *sv)
 	sv->changed = changed;
 	sv->settled = settled;
 	gossip_link_on_news(gossip_news);
+	sv->renumbered = renumbered;
 	return 0;
 }
 

@@ -56,12 +56,21 @@ static bool receive(struct log_message *message, int *fd)
 	return true;
 }
 
+/* A place that was never used, or whose stream has ended; NULL: there is none. */
+static struct store_stream *free_stream(void)
+{
+	for (size_t i = 0; i < stream_count; i++)
+		if (stream[i].pipe_fd < 0)
+			return &stream[i];
+	return stream_count < SERVICES_MAX ? &stream[stream_count] : NULL;
+}
+
 static bool add_stream(const char *name, int fd)
 {
-	struct store_stream *s = &stream[stream_count];
+	struct store_stream *s = free_stream();
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
 
-	if (stream_count == SERVICES_MAX || directory_fd < 0 || !store_name_valid(name)) {
+	if (!s || directory_fd < 0 || !store_name_valid(name)) {
 		log_warnx("stream \"%s\" refused", name);
 		return false;
 	}
@@ -72,11 +81,27 @@ static bool add_stream(const char *name, int fd)
 	if (fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
 	    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) {
 		log_warn("drain the output of %s", name);
+		if (s->file_fd >= 0)
+			close(s->file_fd);
 		return false;
 	}
 	s->pipe_fd = fd;
-	stream_count++;
+	if (s == &stream[stream_count])
+		stream_count++;
 	return true;
+}
+
+static void end_stream(struct store_stream *s)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	store_end(s, directory_fd, &now);
+	epoll_ctl(epoll_fd, EPOLL_CTL_DEL, s->pipe_fd, NULL);
+	close(s->pipe_fd);
+	if (s->file_fd >= 0)
+		close(s->file_fd);
+	s->pipe_fd = s->file_fd = -1;
 }
 
 static bool drain(struct store_stream *s)
@@ -89,7 +114,7 @@ static bool drain(struct store_stream *s)
 		clock_gettime(CLOCK_REALTIME, &now);
 		store_take(s, directory_fd, data, (size_t)n, &now);
 	} else if (n == 0) {
-		epoll_ctl(epoll_fd, EPOLL_CTL_DEL, s->pipe_fd, NULL);
+		end_stream(s); /* the service is no more */
 	}
 	return n > 0;
 }
@@ -124,8 +149,12 @@ static void drain_all(void)
 	struct timespec now;
 
 	for (size_t i = 0; i < stream_count; i++) {
+		if (stream[i].pipe_fd < 0)
+			continue;
 		for (size_t n = 0; n < PIPE_BYTES / DRAIN_BYTES + 1 && drain(&stream[i]); n++)
 			;
+		if (stream[i].pipe_fd < 0)
+			continue;
 		clock_gettime(CLOCK_REALTIME, &now);
 		store_end(&stream[i], directory_fd, &now);
 	}

@@ -158,6 +158,13 @@ void listen_begin(struct listen_table *table)
 		table->socket[i].used = false;
 }
 
+void listen_keep(struct listen_table *table, const struct listen_def *def)
+{
+	for (size_t i = 0; i < table->count; i++)
+		if (strcmp(table->socket[i].text, def->text) == 0)
+			table->socket[i].used = true;
+}
+
 void listen_end(struct listen_table *table)
 {
 	size_t kept = 0;

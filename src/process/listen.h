@@ -40,9 +40,10 @@ int listen_get(struct listen_table *table, const struct listen_def *def,
  */
 int listen_close(struct listen_table *table, const struct listen_def *def);
 
-/* On reload: begin, listen_get for every service, end: sockets that nobody asked for any more are
- * closed. */
+/* After a reload: begin, listen_keep for every service's, end: sockets that nobody asked for any
+ * more are closed. Those that are new are opened when their service starts. */
 void listen_begin(struct listen_table *table);
+void listen_keep(struct listen_table *table, const struct listen_def *def);
 void listen_end(struct listen_table *table);
 
 #endif

@@ -7,6 +7,7 @@
 struct filter {
 	struct filter *next;
 	struct seccomp_program program;
+	bool used; /* asked for since filters_begin */
 	size_t count;
 	char words[]; /* `count` strings, one after the other */
 };
@@ -48,9 +49,12 @@ static struct filter *add(const struct words *words)
 
 const struct seccomp_program *filter_get(const struct words *words, char *error, size_t error_bytes)
 {
-	for (struct filter *filter = filters; filter; filter = filter->next)
-		if (is_of(filter, words))
-			return &filter->program;
+	for (struct filter *filter = filters; filter; filter = filter->next) {
+		if (!is_of(filter, words))
+			continue;
+		filter->used = true;
+		return &filter->program;
+	}
 
 	struct filter *filter = add(words);
 	if (!filter) {
@@ -61,9 +65,37 @@ const struct seccomp_program *filter_get(const struct words *words, char *error,
 		free(filter);
 		return NULL;
 	}
+	filter->used = true;
 	filter->next = filters;
 	filters = filter;
 	return &filter->program;
+}
+
+void filters_begin(void)
+{
+	for (struct filter *filter = filters; filter; filter = filter->next)
+		filter->used = false;
+}
+
+void filters_keep(const struct seccomp_program *program)
+{
+	for (struct filter *filter = filters; filter; filter = filter->next)
+		if (&filter->program == program)
+			filter->used = true;
+}
+
+void filters_end(void)
+{
+	for (struct filter **at = &filters; *at;) {
+		struct filter *filter = *at;
+		if (filter->used) {
+			at = &filter->next;
+			continue;
+		}
+		*at = filter->next;
+		seccomp_program_free(&filter->program);
+		free(filter);
+	}
 }
 
 bool filter_good(const struct words *words, char *error, size_t error_bytes)

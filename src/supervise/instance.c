@@ -54,12 +54,37 @@ static struct life_policy policy_of(const struct service_def *def)
 	};
 }
 
+static void close_cgroup(struct instance *instance)
+{
+	loop_close(&instance->supervisor->loop, &instance->populated);
+	if (instance->cgroup_fd >= 0)
+		close(instance->cgroup_fd);
+	instance->cgroup_fd = -1;
+}
+
+/* 0, or -1 with a message printed. */
+static int take_filter(struct instance *instance)
+{
+	const struct service_def *def = instance->def;
+	char error[REASON_BYTES];
+
+	instance->seccomp = NULL;
+	if (def->seccomp.count == 0)
+		return 0;
+	instance->seccomp = filter_get(&def->seccomp, error, sizeof(error));
+	if (instance->seccomp)
+		return 0;
+	log_warnx("%s: seccomp: %s", def->name, error);
+	return -1;
+}
+
 int instance_init(struct instance *instance, struct supervisor *supervisor,
 		  const struct service_def *def, uint16_t index)
 {
 	*instance = (struct instance){
 		.supervisor = supervisor,
 		.def = def,
+		.config = supervisor->config,
 		.index = index,
 		.policy = policy_of(def),
 		.pidfd = -1,
@@ -72,17 +97,44 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 	};
 	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
 		instance->demand[i].fd = -1;
-	if (!probe_init(instance))
-		return -1;
-	if (def->seccomp.count == 0)
-		return 0;
-	char error[REASON_BYTES];
-	instance->seccomp = filter_get(&def->seccomp, error, sizeof(error));
-	if (!instance->seccomp) {
-		log_warnx("%s: seccomp: %s", def->name, error);
-		return -1;
+	return probe_init(instance) ? take_filter(instance) : -1;
+}
+
+void instance_take(struct instance *instance, const struct service_def *def)
+{
+	bool other = memcmp(instance->def->digest, def->digest, DIGEST_BYTES) != 0 ||
+		     memcmp(instance->def->live, def->live, DIGEST_BYTES) != 0;
+
+	instance->def = def;
+	instance->config = instance->supervisor->config;
+	instance->policy = policy_of(def);
+	take_filter(instance); /* it was compiled when the configuration was checked */
+	if (other)
+		probe_redefine(instance);
+}
+
+bool instance_rests(const struct instance *instance)
+{
+	return !life_is_active(&instance->supervisor->service[instance->index].life) &&
+	       !instance->probe.helper.running;
+}
+
+void instance_release(struct instance *instance)
+{
+	struct supervisor *sv = instance->supervisor;
+
+	close_cgroup(instance);
+	if (sv->cgroups.fd >= 0)
+		cgroup_remove(&sv->cgroups, instance->def->name);
+	loop_close(&sv->loop, &instance->error);
+	loop_close(&sv->loop, &instance->channel);
+	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
+		loop_close(&sv->loop, &instance->demand[i]);
+	if (instance->log_read >= 0) {
+		close(instance->log_read); /* the log process has its own, and reads the rest */
+		close(instance->log_write);
 	}
-	return 0;
+	*instance = (struct instance){0};
 }
 
 int instance_signal(const struct instance *instance, int signal_number)
@@ -94,14 +146,6 @@ int instance_signal(const struct instance *instance, int signal_number)
 	if (instance->pidfd >= 0)
 		return (int)syscall(SYS_pidfd_send_signal, instance->pidfd, signal_number, NULL, 0);
 	return kill(instance->pid, signal_number);
-}
-
-static void close_cgroup(struct instance *instance)
-{
-	loop_close(&instance->supervisor->loop, &instance->populated);
-	if (instance->cgroup_fd >= 0)
-		close(instance->cgroup_fd);
-	instance->cgroup_fd = -1;
 }
 
 /* Whether and when it becomes empty. */
@@ -252,6 +296,10 @@ static bool run(struct instance *instance, enum purpose purpose)
 	if (start)
 		snprintf(instance->invocation, sizeof(instance->invocation), "%016llx%016llx",
 			 (unsigned long long)sv->boot_id, (unsigned long long)++sv->invocations);
+	if (def->seccomp.count > 0 && !instance->seccomp) {
+		snprintf(instance->reason, sizeof(instance->reason), "no memory for its filter");
+		return false;
+	}
 	if (!open_cgroup(instance))
 		return false;
 	open_log_pipe(instance);

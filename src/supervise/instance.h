@@ -7,6 +7,12 @@
 /* Policy and filter from the definition; opens nothing. -1 with a message printed. */
 int instance_init(struct instance *instance, struct supervisor *supervisor,
 		  const struct service_def *def, uint16_t index);
+/* At rest, or where the definition asks for the same process: `def` in place of the one it has. */
+void instance_take(struct instance *instance, const struct service_def *def);
+/* Nothing of it runs, and nothing is to follow by itself but a start. */
+bool instance_rests(const struct instance *instance);
+/* At rest: gives back all that it has; a free slot then. */
+void instance_release(struct instance *instance);
 /* Carries out a set of enum life_action. A command that cannot be started is an event of its own:
  * returns false then. */
 bool instance_act(struct instance *instance, unsigned actions);

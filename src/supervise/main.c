@@ -22,6 +22,7 @@
 #include "src/node/watchdog.h"
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
+#include "src/supervise/reload.h"
 #include "src/supervise/supervise.h"
 #include "src/worker/worker.h"
 
@@ -159,6 +160,9 @@ static void signal_ready(struct watch *watch, uint32_t events)
 	case SIGINT: /* ctrl-alt-del of a machine, ctrl-C of a terminal */
 		supervise_shutdown(sv, sv->machine ? GOAL_REBOOT : GOAL_EXIT);
 		break;
+	case SIGHUP:
+		reload(sv);
+		break;
 	default: /* SIGCHLD: reaped after every turn */
 		break;
 	}
@@ -187,6 +191,7 @@ static int watch_signals(struct supervisor *sv)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGPWR);
+	sigaddset(&set, SIGHUP);
 	sv->signals = (struct watch){.ready = signal_ready, .owner = sv};
 	sv->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return sv->signals.fd < 0 ? -1 : 0;
@@ -289,7 +294,6 @@ static void emergency(const struct supervisor *sv, const struct options *options
 static struct config *load(const struct supervisor *sv, const struct options *options)
 {
 	static struct config_report report;
-	static struct config nothing;
 
 	crash_doing("read the configuration", options->source.directory);
 	struct config *config = config_load(&options->source, &report);
@@ -301,8 +305,7 @@ static struct config *load(const struct supervisor *sv, const struct options *op
 		return NULL;
 	/* A machine without services still answers its power button. */
 	log_warnx("configuration refused: nothing is started");
-	nothing.profile = options->source.profile;
-	return &nothing;
+	return config_empty(options->source.profile);
 }
 
 /* Not even the loop can be set up. A machine whose init only waits is worth nothing to its

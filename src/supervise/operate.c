@@ -7,7 +7,7 @@
 /* A pool stands for its members. */
 static void want(struct supervisor *sv, uint16_t index, bool wanted)
 {
-	sv->service[index].wanted = wanted;
+	sv->service[index].wanted = wanted && !sv->instance[index]->leaving;
 	for (size_t i = 0; i < sv->count; i++)
 		if (sv->node[i].pool == (int)index)
 			sv->service[i].wanted = wanted;
@@ -70,6 +70,10 @@ int supervise_start(struct supervisor *sv, uint16_t index, bool force, char *why
 		snprintf(why, why_bytes, "this node is shutting down");
 		return -1;
 	}
+	if (sv->instance[index]->leaving) {
+		snprintf(why, why_bytes, "it is in the configuration no more, and stops");
+		return -1;
+	}
 	mark_all_required(sv, index, marked);
 	for (size_t i = 0; i < sv->count; i++)
 		for (size_t k = 0; marked[i] && k < sv->node[i].conflicts_count; k++)
@@ -106,8 +110,12 @@ int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *w
 	if (sv->goal == GOAL_RUN && refuse_if_needed(sv, index, force, why, why_bytes) < 0)
 		return -1;
 	if (sv->goal == GOAL_RUN)
-		for (size_t i = 0; i < sv->count; i++)
-			sv->service[i].renew |= i == index || sv->node[i].pool == (int)index;
+		for (size_t i = 0; i < sv->count; i++) {
+			if (i != index && sv->node[i].pool != (int)index)
+				continue;
+			sv->service[i].renew = true;
+			sv->instance[i]->only_reload = false;
+		}
 	return supervise_start(sv, index, force, why, why_bytes);
 }
 

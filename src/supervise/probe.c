@@ -342,7 +342,12 @@ void probe_follow(struct instance *instance, enum life_state before, uint32_t st
 
 void probe_redefine(struct instance *instance)
 {
+	const struct service_def *def = instance->def;
+
 	health_event(instance, HEALTH_NOT_READY);
+	if (!instance->probe.filter &&
+	    (is_check_worker(&def->check) || is_check_worker(&def->ready_probe)))
+		compile_filter(&instance->probe);
 	instance->probe.policy = policy_of(instance->def);
 	if (state_of(instance) == LIFE_READY)
 		health_event(instance, HEALTH_READY);

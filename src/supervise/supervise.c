@@ -22,6 +22,7 @@
 #include "src/supervise/links.h"
 #include "src/supervise/notify.h"
 #include "src/supervise/progress.h"
+#include "src/supervise/reload.h"
 
 /* All services together have this long to stop; then what is left is killed. Longer than the
  * longest stop-timeout shipped. */
@@ -51,7 +52,7 @@ static bool condition_holds(const struct supervisor *sv, const struct condition 
 	return false;
 }
 
-static bool conditions_hold(const struct supervisor *sv, const struct service_def *def)
+bool supervise_conditions_hold(const struct supervisor *sv, const struct service_def *def)
 {
 	if (def->refused)
 		return false;
@@ -61,28 +62,16 @@ static bool conditions_hold(const struct supervisor *sv, const struct service_de
 	return true;
 }
 
-static void init_service(struct supervisor *sv, size_t i)
+void supervise_add(struct supervisor *sv, uint16_t index, bool wanted)
 {
-	const struct service_def *def = &sv->config->service[i];
+	const struct service_def *def = sv->instance[index]->def;
+	struct graph_service *service = &sv->service[index];
 
-	sv->node[i] = (struct graph_node){
-		.requires = def->requires,
-		.wants = def->wants,
-		.after = def->after,
-		.requires_count = def->requires_count,
-		.wants_count = def->wants_count,
-		.after_count = def->after_count,
-		.conflicts = def->conflicts,
-		.conflicts_count = def->conflicts_count,
-		.keeps = def->lost_keep,
-		.pool = def->pool,
-		.is_pool = def->kind == SERVICE_POOL,
-	};
-	sv->service[i] = (struct graph_service){.wanted = !def->on_request,
-						.conditions_hold = conditions_hold(sv, def)};
-	sv->service[i].life.since_ms = sv->started_ms;
-	if (getrandom(&sv->service[i].life.random, sizeof(uint32_t), GRND_NONBLOCK) < 0)
-		sv->service[i].life.random = (uint32_t)i + 1; /* early at boot: any will do */
+	*service = (struct graph_service){.wanted = wanted,
+					  .conditions_hold = supervise_conditions_hold(sv, def)};
+	service->life.since_ms = loop_now_ms();
+	if (getrandom(&service->life.random, sizeof(uint32_t), GRND_NONBLOCK) < 0)
+		service->life.random = index + 1u; /* early at boot: any will do */
 	if (def->refused)
 		log_warnx("%s: refused: %s", def->name, def->refused);
 }
@@ -170,11 +159,12 @@ int supervise_init(struct supervisor *sv, struct config *config, const struct co
 		return -1;
 	sv->count = config->service_count;
 	for (size_t i = 0; i < sv->count; i++) {
-		init_service(sv, i);
 		sv->instance[i] = &sv->slot[i];
 		if (instance_init(sv->instance[i], sv, &config->service[i], (uint16_t)i) < 0)
 			return -1;
+		supervise_add(sv, (uint16_t)i, !config->service[i].on_request);
 	}
+	sv->edges_stale = true;
 	sv->gossip = supervise_find(sv, "gossip");
 	sv->log = supervise_find(sv, "log");
 	return 0;
@@ -258,6 +248,7 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 static void renewed(struct supervisor *sv, uint16_t index)
 {
 	sv->service[index].renew = false;
+	reload_take_next(sv, index);
 	supervise_event(sv, index, LIFE_RESET);
 }
 
@@ -274,8 +265,10 @@ static bool settle_once(struct supervisor *sv)
 		}
 		if (sv->service[i].renew && !life_is_active(&sv->service[i].life))
 			renewed(sv, (uint16_t)i);
-		sv->service[i].conditions_hold = conditions_hold(sv, sv->instance[i]->def);
+		sv->service[i].conditions_hold =
+			supervise_conditions_hold(sv, sv->instance[i]->def);
 	}
+	reload_settle(sv);
 	graph_decide(sv->node, sv->service, sv->count);
 	for (size_t i = 0; i < sv->count; i++) {
 		enum graph_verdict verdict = sv->service[i].verdict;

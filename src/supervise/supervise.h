@@ -1,7 +1,7 @@
 /*
  * The supervising process: carries out what the pure machines of src/service decide. All of it
  * lives in one struct supervisor, allocated before the first service starts; nothing is allocated
- * afterwards.
+ * afterwards, but by a reload (reload.h), which changes nothing when there is no memory for it.
  *
  * Data flows one way: a descriptor becomes readable -> an event for one service's life ->
  * supervise_settle() takes the decisions that follow from it, until none is left -> their effects
@@ -25,8 +25,9 @@
 #include "src/service/graph.h"
 #include "src/supervise/probe.h"
 
-#define STATUS_BYTES 120
-#define REASON_BYTES 160
+#define STATUS_BYTES   120
+#define REASON_BYTES   160
+#define POOL_SIZES_MAX 64
 
 struct supervisor;
 
@@ -38,6 +39,13 @@ enum purpose { RUN_START, RUN_STOP, RUN_LIMIT };
 struct instance {
 	struct supervisor *supervisor;
 	const struct service_def *def; /* what runs; NULL: a free slot */
+	const struct config *config;   /* that `def` is of */
+	/* After a reload. What takes the place of `def` once this is at rest, of the supervisor's
+	 * present config; NULL: nothing. */
+	const struct service_def *next;
+	bool leaving;	   /* it is in no configuration any more, and goes once it is at rest */
+	bool only_reload;  /* that it is being restarted (`renew`), nobody asked but a reload */
+	uint32_t reloaded; /* number of the reload that last started or restarted it; 0: none */
 	uint16_t index;
 	struct life_policy policy;
 	const struct seccomp_program *seccomp; /* NULL: no filter */
@@ -67,8 +75,10 @@ struct instance {
 enum goal { GOAL_RUN, GOAL_POWEROFF, GOAL_REBOOT, GOAL_HALT, GOAL_KEXEC, GOAL_EXIT };
 
 struct supervisor {
-	struct config *config;
+	struct config *config;	/* the present one */
+	struct config *retired; /* older ones, that of some service still runs */
 	struct config_source source;
+	struct pool_size pool_size[POOL_SIZES_MAX]; /* source.pool_size: as operators asked */
 	const char *run_dir;
 	bool machine; /* PID 1 of a whole machine, not of a container or a test */
 	bool init;    /* PID 1 of some PID namespace */
@@ -94,6 +104,9 @@ struct supervisor {
 	struct graph_service service[SERVICES_MAX];
 	struct instance *instance[SERVICES_MAX]; /* by index; each in one of the slots */
 	struct instance slot[SERVICES_MAX];
+	struct arena edges; /* of node[], where the present configuration alone does not tell */
+	bool edges_stale;   /* node[] is to be made anew */
+	uint32_t reloads;   /* so far */
 
 	int gossip;	 /* index of the service called gossip, -1: none */
 	int log;	 /* … log */
@@ -106,6 +119,7 @@ struct supervisor {
 	 */
 	void (*changed)(struct supervisor *supervisor, uint16_t index);
 	void (*settled)(struct supervisor *supervisor);
+	void (*renumbered)(struct supervisor *supervisor); /* indices mean other services now */
 	uint64_t control_due_ms;
 };
 
@@ -123,6 +137,10 @@ const char *supervise_goal_name(enum goal goal);
 void supervise_settle(struct supervisor *supervisor);
 /* One event for one service's life, and what it asks for. */
 void supervise_event(struct supervisor *supervisor, uint16_t index, enum life_event event);
+/* Whether the conditions of a service's definition hold now. */
+bool supervise_conditions_hold(const struct supervisor *supervisor, const struct service_def *def);
+/* A service that nothing is known of yet, in its place in service[]. */
+void supervise_add(struct supervisor *supervisor, uint16_t index, bool wanted);
 /* The service of that name, -1: none. */
 int supervise_find(const struct supervisor *supervisor, const char *name);
 /* Stop everything in order, then reach `goal`. A second call changes what follows, never the

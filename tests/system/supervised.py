@@ -111,6 +111,35 @@ class Supervised:
         return subprocess.run([BINARY, *arguments], env={**os.environ, "SUPERVISOR_RUN": self.run}, text=True,
                               capture_output=True, timeout=timeout, check=False)
 
+    def ctl_begin(self, *arguments):
+        return subprocess.Popen([BINARY, *arguments], env={**os.environ, "SUPERVISOR_RUN": self.run}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def processes(self):
+        """All below the supervisor, seen from outside its namespace."""
+        found, todo = [], [self.main_pid()]
+        while todo:
+            pid = todo.pop()
+            try:
+                with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                    children = [int(word) for word in file.read().split()]
+            except FileNotFoundError:
+                continue
+            found += children
+            todo += children
+        return found
+
+    def outside(self, pid):
+        """A pid that the supervisor tells, as it is seen from outside its namespace."""
+        if not self.namespace:
+            return pid
+        for found in self.processes():
+            with open(f"/proc/{found}/status", encoding="utf-8") as file:
+                numbers = [line.split()[1:] for line in file if line.startswith("NSpid:")][0]
+            if int(numbers[-1]) == pid:
+                return found
+        raise AssertionError(f"no process has pid {pid} inside")
+
     def status(self, name=None):
         answer = self.ctl("status", *([name] if name else []), "--json")
         assert answer.returncode == 0, answer.stderr

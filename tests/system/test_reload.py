@@ -1,0 +1,320 @@
+"""A new configuration under running services: what changed is changed, and nothing else."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from supervised import Supervised, wait_for
+
+SLEEPER = "kind = daemon\nstart = /bin/sleep 1000000\n"
+OTHER = "kind = daemon\nstart = /bin/sleep 2000000\n"
+
+
+@pytest.fixture(params=[False, True], ids=["process", "namespace"])
+def namespace(request):
+    return request.param
+
+
+def profile(s, *lines):
+    s.write("profiles/test.profile", "description = test\n" + "".join(f"services = {line}\n" for line in lines))
+
+
+def reload(s, *arguments, code=0):
+    """What it says it did: {service: what}, and how many it kept."""
+    answer = s.ctl("reload", *arguments, "--json")
+    assert answer.returncode == code, answer.stdout + answer.stderr
+    said = json.loads(answer.stdout)
+    assert said["ok"] == (code == 0)
+    return {change["service"]: change["what"] for change in said["changes"]}, said["kept"]
+
+
+def pids(s):
+    return {service["name"]: service["pid"] for service in s.status()["services"]}
+
+
+def states(s):
+    return {service["name"]: service["state"] for service in s.status()["services"]}
+
+
+def test_only_what_changed_is_changed(namespace):
+    services = {"kept": SLEEPER, "changed": SLEEPER, "gone": SLEEPER}
+    with Supervised(services, "kept changed gone", namespace) as s:
+        for name in services:
+            s.wait_state(name, "ready")
+        before = pids(s)
+        s.write("services/changed.service", OTHER)
+        s.write("services/new.service", SLEEPER)
+        profile(s, "new changed kept")
+        answer = s.ctl("reload")
+        assert answer.returncode == 0, answer.stderr
+        assert sorted(answer.stdout.splitlines()) == ["kept 1", "restarted changed", "started new", "stopped gone"]
+        # It was answered when all of that was done.
+        assert states(s) == {"kept": "ready", "changed": "ready", "new": "ready"}
+        after = pids(s)
+        assert after["kept"] == before["kept"]
+        assert after["changed"] != before["changed"]
+        with open(f"/proc/{s.outside(after['changed'])}/cmdline", encoding="ascii") as file:
+            assert "2000000" in file.read()
+        wait_for("the old processes are gone", lambda: len(s.processes()) == 3)
+
+
+def test_nothing_changed_changes_nothing(namespace):
+    with Supervised({"a": SLEEPER, "b": SLEEPER + "requires = a\n"}, "b", namespace) as s:
+        s.wait_state("b", "ready")
+        before = pids(s)
+        assert reload(s) == ({}, 2)
+        assert pids(s) == before
+
+
+def test_a_wrong_configuration_changes_nothing_and_says_all_that_is_wrong(namespace):
+    with Supervised({"a": SLEEPER, "b": SLEEPER}, "a b", namespace) as s:
+        s.wait_state("b", "ready")
+        before = pids(s)
+        s.write("services/a.service", OTHER + "nonsense = 1\n")
+        s.write("services/b.service", OTHER + "requires = c\nstart-timeout = soon\n")
+        answer = s.ctl("reload")
+        assert answer.returncode == 1
+        assert "services/a.service:3: nonsense: unknown key" in answer.stderr
+        assert 'services/b.service:3: requires: found "c"' in answer.stderr
+        assert "services/b.service:4: start-timeout: " in answer.stderr
+        assert "refused, nothing was changed: 3 findings" in answer.stderr
+        answer = s.ctl("reload", "--json")
+        assert len(json.loads(answer.stdout)["findings"]) == 3
+        s.write("services/a.service", SLEEPER + "requires = b\n")
+        s.write("services/b.service", SLEEPER + "requires = a\n")
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "found the cycle" in answer.stderr
+        s.write("services/a.service", OTHER)
+        s.write("services/b.service", SLEEPER)
+        profile(s, "a b nobody")
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "there is no nobody.service" in answer.stderr
+        assert pids(s) == before
+        profile(s, "a b")
+        assert reload(s) == ({"a": "restarted"}, 1)
+
+
+def test_what_is_our_own_business_counts_at_once(namespace):
+    """Timeouts, restarts, dependencies: the process stays."""
+    services = {"a": SLEEPER, "b": SLEEPER + "restart-delay = 10ms\n"}
+    with Supervised(services, "a b", namespace) as s:
+        s.wait_state("a", "ready")
+        s.wait_state("b", "ready")
+        before = pids(s)
+        s.write("services/b.service", SLEEPER + "restart = never\nrequires = a\nstop-timeout = 3s\ndescription = b\n")
+        assert reload(s) == ({"b": "updated"}, 1)
+        assert pids(s) == before
+        assert "b" in s.ctl("stop", "a").stderr
+        s.ctl("kill", "b", "KILL")
+        s.wait_state("b", "failed")
+
+
+def test_what_changed_is_stopped_by_its_old_definition(namespace):
+    old = "kind = oneshot\nstart = /bin/true\nstop = /bin/sh -c \"echo old >> @RUN@/../undone\"\n"
+    new = "kind = oneshot\nstart = /bin/true\nstop = /bin/sh -c \"echo new >> @RUN@/../undone\"\n"
+    with Supervised({"changed": old, "gone": old}, "changed gone", namespace) as s:
+        s.wait_state("changed", "ready")
+        s.wait_state("gone", "ready")
+        s.write("services/changed.service", new)
+        profile(s, "changed")
+        assert reload(s) == ({"changed": "restarted", "gone": "stopped"}, 0)
+        with open(s.path("run/undone"), encoding="ascii") as file:
+            assert file.read() == "old\nold\n"
+        assert s.ctl("stop", "changed").returncode == 0
+        with open(s.path("run/undone"), encoding="ascii") as file:
+            assert file.read() == "old\nold\nnew\n"
+
+
+def test_those_who_go_go_in_the_old_order(namespace):
+    """What is changed, or gone, required what is gone: that stops after it, though the new files know nothing of it."""
+    def step(name, needs, extra=""):
+        return (f"kind = oneshot\nstart = /bin/true\n{needs}{extra}"
+                f"stop = /bin/sh -c \"sleep 0.1; echo {name} >> @RUN@/../undone\"\n")
+    services = {
+        "disk": step("disk", ""),
+        "mount": step("mount", "requires = disk\n"),
+        "server": step("server", "requires = mount\n"),
+        "client": step("client", "requires = mount\n"),
+    }
+    with Supervised(services, "server client", namespace) as s:
+        s.wait_state("server", "ready")
+        s.wait_state("client", "ready")
+        s.write("services/client.service", step("client", "", "environment = A=1\n"))
+        profile(s, "client")
+        changes, kept = reload(s)
+        assert changes == {"client": "restarted", "server": "stopped", "mount": "stopped", "disk": "stopped"}
+        with open(s.path("run/undone"), encoding="ascii") as file:
+            order = file.read().split()
+        assert sorted(order[:2]) == ["client", "server"] and order[2:] == ["mount", "disk"]
+        assert states(s) == {"client": "ready"}
+
+
+def test_dependents_follow_what_changed(namespace):
+    services = {
+        "base": SLEEPER, "above": SLEEPER + "requires = base\n", "keeper": SLEEPER + "requires = base\nwhen-lost = keep\n",
+        "bystander": SLEEPER,
+    }
+    with Supervised(services, "above keeper bystander", namespace) as s:
+        for name in services:
+            s.wait_state(name, "ready")
+        before = pids(s)
+        s.write("services/base.service", OTHER)
+        assert reload(s) == ({"base": "restarted"}, 3)
+        s.wait_state("above", "ready")
+        after = pids(s)
+        assert after["base"] != before["base"] and after["above"] != before["above"]
+        assert after["keeper"] == before["keeper"] and after["bystander"] == before["bystander"]
+
+
+def test_what_an_operator_has_stopped_stays_stopped(namespace):
+    with Supervised({"a": SLEEPER, "b": SLEEPER, "asked": SLEEPER}, "a b\non-request = asked", namespace) as s:
+        s.wait_state("a", "ready")
+        s.ctl("stop", "a")
+        s.ctl("start", "asked")
+        pid = s.status("asked")["pid"]
+        s.write("services/a.service", OTHER)
+        assert reload(s) == ({"a": "updated"}, 2)
+        assert s.state("a") == "down" and s.status("asked")["pid"] == pid
+        s.ctl("start", "a")
+        with open(f"/proc/{s.outside(s.status('a')['pid'])}/cmdline", encoding="ascii") as file:
+            assert "2000000" in file.read()
+
+
+def test_a_second_reload_while_the_first_is_under_way(namespace):
+    """Services that are slow to stop: the last word counts, and what was taken back is not restarted."""
+    slow = "kind = daemon\nstart = /bin/sh -c \"trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done\"\n"
+    holder = slow + "requires = base\n"
+    with Supervised({"base": SLEEPER, "holder": holder, "gone": slow}, "holder gone", namespace) as s:
+        for name in ("base", "holder", "gone"):
+            s.wait_state(name, "ready")
+        before = pids(s)
+        wait_for("the traps", lambda: len(s.processes()) >= 5)
+        s.write("services/base.service", OTHER)
+        profile(s, "holder")
+        assert reload(s, "--no-wait")[0] == {"base": "restarted", "gone": "stopped"}
+        assert s.state("base") == "ready"  # it waits for the holder
+        s.write("services/base.service", SLEEPER)
+        profile(s, "holder gone")
+        changes, _ = reload(s)
+        assert changes == {"base": "restarted", "gone": "updated"}
+        for name in ("base", "holder", "gone"):
+            s.wait_state(name, "ready")
+        after = pids(s)
+        assert after["base"] == before["base"]
+        s.write("services/gone.service", slow.replace("0.05", "0.06"))
+        assert reload(s, "--no-wait")[0] == {"gone": "restarted"}
+        s.write("services/gone.service", OTHER)
+        reload(s)
+        with open(f"/proc/{s.outside(s.status('gone')['pid'])}/cmdline", encoding="ascii") as file:
+            assert "2000000" in file.read()
+
+
+def test_sockets_are_kept_while_somebody_names_them(namespace):
+    listener = "listen = unix @RUN@/{}.socket\n"
+    with Supervised({"a": SLEEPER + listener.format("a"), "b": SLEEPER + listener.format("b")}, "a b", namespace) as s:
+        s.wait_state("a", "ready")
+        s.wait_state("b", "ready")
+        inode = os.stat(os.path.join(s.run, "a.socket")).st_ino
+        s.write("services/a.service", OTHER + listener.format("a"))
+        s.write("services/b.service", SLEEPER + listener.format("c"))
+        s.write("services/d.service", SLEEPER + "restart = never\nlisten = unix @RUN@/none/d.socket\n")
+        profile(s, "a b d")
+        changes, _ = reload(s, code=1)
+        assert changes == {"a": "restarted", "b": "restarted", "d": "started"}
+        assert os.stat(os.path.join(s.run, "a.socket")).st_ino == inode
+        assert s.state("a") == s.state("b") == "ready"
+        assert s.state("d") == "failed" and "listen unix" in s.status("d")["why"]
+        with open(f"/proc/{s.main_pid()}/net/unix", encoding="ascii") as file:
+            named = [os.path.basename(line.split()[-1]) for line in file if s.run in line]
+        assert "c.socket" in named and "b.socket" not in named
+
+
+def test_a_pool_is_scaled_without_touching_the_others(namespace):
+    pool = SLEEPER + "instances = 2\nlisten = unix @RUN@/pool.socket\n"
+    with Supervised({"pool": pool, "other": SLEEPER}, "pool other", namespace) as s:
+        s.wait_state("pool", "ready")
+        s.wait_state("pool:2", "ready")
+        before = pids(s)
+        answer = s.ctl("scale", "pool", "4")
+        assert answer.returncode == 0, answer.stderr
+        assert sorted(answer.stdout.splitlines()) == ["kept 4", "started pool:3", "started pool:4"]
+        after = pids(s)
+        assert all(after[name] == pid for name, pid in before.items()) and after["pool:4"]
+        # A reload keeps the size, and what is wrong with the files keeps anybody from another one.
+        assert reload(s) == ({}, 6)
+        s.write("services/other.service", OTHER)
+        refused = s.ctl("scale", "pool", "5")
+        assert refused.returncode == 1 and "supervisor reload first" in refused.stderr
+        assert reload(s) == ({"other": "restarted"}, 5)
+        answer = s.ctl("scale", "pool", "1")
+        assert answer.returncode == 0 and "stopped pool:4" in answer.stdout
+        assert sorted(pids(s)) == ["other", "pool", "pool:1"]
+        assert pids(s)["pool:1"] == before["pool:1"]
+        assert s.ctl("scale", "pool", "--default").returncode == 0
+        assert sorted(pids(s)) == ["other", "pool", "pool:1", "pool:2"]
+        for wrong in (["pool", "0"], ["pool", "65"], ["pool", "x"], ["pool"], ["pool", "3", "--default"]):
+            assert s.ctl("scale", *wrong).returncode == 2, wrong
+        assert "it is no pool" in s.ctl("scale", "other", "3").stderr
+        assert "no service called" in s.ctl("scale", "nobody", "3").stderr
+
+
+def test_a_service_is_asked_to_reload(namespace):
+    reader = ("kind = daemon\nready = notify\nreload-signal = HUP\n"
+              "start = /usr/bin/python3 @RUN@/../reader.py\n")
+    script = ("import os, signal, socket, time\n"
+              "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+              "say = lambda text: s.sendto(text, os.environ['NOTIFY_SOCKET'])\n"
+              "count = 0\n"
+              "def again(*_):\n    global count\n    count += 1\n    say(b'STATUS=read %d' % count)\n"
+              "signal.signal(signal.SIGHUP, again)\n"
+              "say(b'READY=1')\n"
+              "while True: time.sleep(1000)\n")
+    s = Supervised({"reader": reader, "plain": SLEEPER, "down": reader}, "reader plain\non-request = down", namespace)
+    with open(s.path("run/reader.py"), "w", encoding="ascii") as file:
+        file.write(script)
+    with s:
+        pid = s.wait_state("reader", "ready")["pid"]
+        assert s.ctl("reload", "reader").returncode == 0
+        wait_for("it has read again", lambda: s.status("reader")["why"] == "read 1")
+        assert s.status("reader")["pid"] == pid
+        assert "neither reload nor reload-signal" in s.ctl("reload", "plain").stderr
+        assert "not ready" in s.ctl("reload", "down").stderr
+        assert "no service called" in s.ctl("reload", "nobody").stderr
+
+
+def test_the_hang_up_signal_reloads(namespace):
+    with Supervised({"a": SLEEPER}, "a", namespace) as s:
+        s.wait_state("a", "ready")
+        s.write("services/b.service", SLEEPER)
+        profile(s, "a b")
+        s.signal(signal.SIGHUP)
+        wait_for("b", lambda: states(s) == {"a": "ready", "b": "ready"})
+        s.write("services/b.service", "x = y\n")
+        s.signal(signal.SIGHUP)
+        wait_for("the refusal", lambda: "reload refused: " in s.messages())
+        assert states(s) == {"a": "ready", "b": "ready"}
+
+
+def test_no_reload_during_shutdown(namespace):
+    slow = "kind = daemon\nstart = /bin/sh -c \"trap 'sleep 2; exit 0' TERM; while :; do sleep 0.05; done\"\n"
+    with Supervised({"slow": slow}, "slow", namespace) as s:
+        s.wait_state("slow", "ready")
+        wait_for("the trap", lambda: len(s.processes()) >= 2)
+        s.signal(signal.SIGTERM)
+        wait_for("shutdown", lambda: s.status()["stopping"])
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "shutting down" in answer.stderr
+
+
+def test_those_who_wait_for_what_goes_are_answered(namespace):
+    hung = "kind = oneshot\nstart = /bin/sleep 1000\nstart-timeout = none\n"
+    with Supervised({"a": SLEEPER, "hung": hung}, "a\non-request = hung", namespace) as s:
+        s.wait_state("a", "ready")
+        waiting = s.ctl_begin("start", "hung")
+        s.wait_state("hung", "starting")
+        profile(s, "a")
+        assert reload(s)[0] == {"hung": "stopped"}
+        out, error = waiting.communicate(timeout=60)
+        assert waiting.returncode == 1 and "in the configuration no more" in error, out
