@@ -131,7 +131,8 @@ bool value_name(const struct place *place, const char *text, char out[NAME_BYTES
 			place, text,
 			"a name of at most %d of a-z 0-9 . -, the first a letter or digit",
 			NAME_BYTES - 1);
-	memcpy(out, text, length + 1);
+	memset(out, 0, NAME_BYTES); /* to its end: it travels whole */
+	memcpy(out, text, length);
 	return true;
 }
 

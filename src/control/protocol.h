@@ -28,10 +28,10 @@ enum control_verb {
 	CONTROL_STOP,
 	CONTROL_RESTART,
 	CONTROL_KILL,	  /* number: the signal, to all processes of the service */
-	CONTROL_RELOAD,	  /* name: that service; "": the configuration, CHANGE records */
-	CONTROL_SCALE,	  /* name: a pool, number: its members, 0: as its file says; likewise */
 	CONTROL_SHUTDOWN, /* number: enum control_shutdown */
 	CONTROL_WATCH,	  /* EVENT records, for as long as the client stays */
+	CONTROL_RELOAD,	  /* name: that service; "": the configuration, CHANGE records */
+	CONTROL_SCALE,	  /* name: a pool, number: its members, 0: as its file says; likewise */
 	CONTROL_VERBS_END,
 };
 

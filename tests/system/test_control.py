@@ -18,12 +18,13 @@ from supervised import BINARY, DEADLINE_S, Supervised, wait_for
 
 SLEEPER = "kind = daemon\nstart = /bin/sleep 1000000\n"
 VERBS = ["status", "members", "start", "stop", "restart", "kill", "log", "check", "keygen", "poweroff", "reboot", "halt",
-         "fcgi"]
+         "fcgi", "reload", "scale"]
 
 # src/control/protocol.h
 REQUEST = struct.Struct("=IHHi64s")
-MAGIC = 0x63746C33
+MAGIC = 0x63746C34
 STATUS, MEMBERS, START, STOP, RESTART, KILL, SHUTDOWN = range(1, 8)
+SCALE = 10
 NO_WAIT = 2
 END = 4
 
@@ -379,8 +380,9 @@ def alive(s):
 
 @pytest.mark.parametrize("packet", [
     b"", b"x", request(STATUS)[:-1], request(STATUS) + b"x", b"\0" * REQUEST.size, b"\xff" * REQUEST.size,
-    request(STATUS, magic=0), request(STATUS, magic=MAGIC + 1), request(0), request(9), request(65535),
+    request(STATUS, magic=0), request(STATUS, magic=MAGIC + 1), request(0), request(11), request(65535),
     request(STATUS, flags=4), request(START, "sleeper", flags=0x8000), REQUEST.pack(MAGIC, START, 0, 0, b"x" * 64),
+    request(SCALE, "sleeper", number=65), request(SCALE, "sleeper", number=-1),
     request(SHUTDOWN, number=4), request(SHUTDOWN, number=-1), b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100_000,
 ], ids=lambda p: f"{len(p)}-{p[:12].hex()}")  # fmt: skip
 def test_a_packet_that_is_no_request_is_refused(quiet, packet):
