@@ -73,6 +73,8 @@ static void set_up(void)
 	memset(&sv, 0, sizeof(sv));
 	config = (struct config){.profile = "fuzz", .service = service, .service_count = SERVICES};
 	sv.config = &config;
+	sv.source.profile = "none"; /* there is no such one: each reload is refused */
+	sv.source.directory = "/nonexistent";
 	sv.loop = loop;
 	sv.cgroups.fd = -1;
 	sv.gossip = sv.log = -1;
@@ -86,7 +88,8 @@ static void set_up(void)
 						 .pool = def->pool,
 						 .is_pool = def->kind == SERVICE_POOL};
 		sv.service[i] = (struct graph_service){.wanted = true, .conditions_hold = i != 5};
-		if (instance_init(&sv.instance[i], &sv, def, i) < 0)
+		sv.instance[i] = &sv.slot[i];
+		if (instance_init(sv.instance[i], &sv, def, i) < 0)
 			abort();
 	}
 	/* One that is on its way for ever. */
@@ -99,13 +102,14 @@ static void set_up(void)
 			(struct watch){.fd = -1, .ready = client_ready, .owner = &server.client[i]};
 	sv.changed = changed;
 	sv.settled = settled;
+	sv.renumbered = renumbered;
 	supervise_settle(&sv);
 }
 
 static void check_record(const struct control_record *record, ssize_t bytes)
 {
 	if (bytes != (ssize_t)sizeof(*record) || record->magic != CONTROL_MAGIC ||
-	    record->type < CONTROL_NODE_RECORD || record->type > CONTROL_END)
+	    record->type < CONTROL_NODE_RECORD || record->type > CONTROL_CHANGE_RECORD)
 		abort();
 	if (record->type == CONTROL_SERVICE_RECORD &&
 	    (!memchr(record->service.name, 0, sizeof(record->service.name)) ||
