@@ -66,7 +66,8 @@ static const struct part verbs[] = {
 	 "scale POOL N|--default [--no-wait]\tgive a pool N members until it boots"},
 	{"kill", cmd_kill, "kill NAME [SIGNAL]\tsignal all its processes (TERM)"},
 	{"log", cmd_log, "log NAME [-f] [-n LINES]\twhat it wrote; -f: and goes on to write"},
-	{"poweroff", cmd_poweroff, "poweroff | reboot | halt\tstop all in order, then the machine"},
+	{"poweroff", cmd_poweroff,
+	 "poweroff | halt | reboot [--kexec]\tstop all in order, then the machine"},
 	{"reboot", cmd_reboot, NULL},
 	{"halt", cmd_halt, NULL},
 	{"check", cmd_check,
@@ -102,6 +103,7 @@ static void help_verb(FILE *to, const char *text)
 static int help(FILE *to, int code)
 {
 	fputs("usage: supervisor --profile=NAME [--node=NAME] [--config=DIR] [--run=DIR]\n"
+	      "                  [--emergency-shell=PROGRAM]\n"
 	      "       supervisor VERB [ARGUMENT...] [--run=DIR]\n\n"
 	      "Init, service supervisor and cluster member in one program. With --profile it\n"
 	      "supervises: as PID 1 of a machine or of a container, or as any process. With a\n"
@@ -112,7 +114,9 @@ static int help(FILE *to, int code)
 			help_verb(to, verbs[i].help);
 	help_verb(to, "version | help\tthis program's version; this text");
 	fputs("\nWhich supervisor: --run=DIR, else $SUPERVISOR_RUN, else /run/supervisor.\n"
-	      "Exit codes: 0 fine, 1 no, 2 wrong usage. Manual: supervisor(8).\n",
+	      "Exit codes: 0 fine, 1 no, 2 wrong usage; of one that supervises: 0 stopped as\n"
+	      "asked, 1 cannot run, 2 wrong usage, 3 stopped by force, 4 halt, 133 reboot,\n"
+	      "128 + signal crashed. Manual: supervisor(8).\n",
 	      to);
 	return code;
 }
