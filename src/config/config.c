@@ -473,6 +473,7 @@ static bool load_services(struct config *config, struct loader *loader,
 		return false;
 	config->boot_modules = profile.boot_modules;
 	config->watchdog = profile.watchdog;
+	config->shutdown_timeout_ms = profile.shutdown_timeout_ms;
 	config->sysctl = profile.sysctl;
 	config->sysctl_count = profile.sysctl_count;
 	if (profile.role && config->self && strcmp(profile.role, config->self->role) != 0) {

@@ -57,6 +57,7 @@ struct config {
 	/* Loaded by PID 1 itself before the cluster file can be read: disks, network. */
 	struct words boot_modules;
 	struct watchdog_def watchdog; /* likewise opened early */
+	uint32_t shutdown_timeout_ms; /* all services together; 0: not said */
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
 	const char *node;		 /* this node's name, NULL: unknown */

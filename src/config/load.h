@@ -86,6 +86,7 @@ struct profile {
 	struct sysctl_def *sysctl;
 	size_t sysctl_count;
 	struct watchdog_def watchdog;
+	uint32_t shutdown_timeout_ms;
 	const char *file;
 	int services_line;
 };

@@ -131,8 +131,23 @@ static bool set_watchdog(struct profile_reader *reader, const struct place *plac
 	return true;
 }
 
+static bool set_shutdown_timeout(struct profile_reader *reader, const struct place *place,
+				 const struct words *words)
+{
+	uint32_t *ms = &reader->profile->shutdown_timeout_ms;
+
+	if (*ms)
+		return place_wrong(place, "found a second time, expected once");
+	if (words->count != 1)
+		return place_wrong(place, "found %zu words, expected one", words->count);
+	if (!value_duration(place, words->word[0], ms))
+		return false;
+	/* Never is no deadline. */
+	return *ms > 0 || place_expected(place, words->word[0], "a duration such as 60s");
+}
+
 static const char *const keys[] = {"description", "role",     "boot-modules", "sysctl",
-				   "watchdog",	  "services", "on-request"};
+				   "watchdog",	  "services", "on-request",   "shutdown-timeout"};
 
 static const char *key_name(size_t index, const void *context)
 {
@@ -161,6 +176,8 @@ static bool set_key(struct profile_reader *reader, const struct place *place, co
 		return add_modules(reader, place, &raw);
 	if (strcmp(place->key, "watchdog") == 0)
 		return set_watchdog(reader, place, &raw);
+	if (strcmp(place->key, "shutdown-timeout") == 0)
+		return set_shutdown_timeout(reader, place, &raw);
 	if (strcmp(place->key, "role") == 0)
 		return set_role(reader, place, &raw);
 	if ((sysctl || services || on_request) &&

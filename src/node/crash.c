@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -21,12 +22,10 @@
 #define BUILD_ID_BYTES 20
 #define RESET_SECONDS  20 /* after reboot(2) has got stuck in some driver */
 
-/* Made by the linker: where this program was loaded. */
-extern const Elf64_Ehdr __ehdr_start __attribute__((visibility("hidden")));
-
 static struct {
 	pid_t pid;
 	bool machine;
+	uintptr_t base; /* where the program is loaded; 0: not known */
 	char build_id[2 * BUILD_ID_BYTES + 1];
 	const char *volatile what, *volatile goal;
 	char about[ABOUT_BYTES];
@@ -125,7 +124,7 @@ static uint64_t program_counter(const void *context)
 
 static void report(int number, const siginfo_t *info, const void *context)
 {
-	uint64_t pc = program_counter(context), base = (uint64_t)(uintptr_t)&__ehdr_start;
+	uint64_t pc = program_counter(context), base = crash.base;
 	struct line line = {.used = 0};
 
 	add(&line, "supervisor: CRASHED: ");
@@ -139,7 +138,7 @@ static void report(int number, const siginfo_t *info, const void *context)
 	}
 	add(&line, ", pc ");
 	add_number(&line, pc, 16);
-	if (pc >= base) {
+	if (base && pc >= base) {
 		add(&line, " (the program + ");
 		add_number(&line, pc - base, 16);
 		add(&line, ")");
@@ -218,29 +217,48 @@ static _Noreturn void on_crash(int number, siginfo_t *info, void *context)
 		pause();
 }
 
+static void take_build_id(const unsigned char *id, size_t bytes)
+{
+	for (size_t k = 0; k < bytes && k < BUILD_ID_BYTES; k++) {
+		crash.build_id[2 * k] = "0123456789abcdef"[id[k] >> 4];
+		crash.build_id[2 * k + 1] = "0123456789abcdef"[id[k] & 15];
+	}
+}
+
+/* Notes: three words (name's length, content's length, type), name, content, each filled up to 4.
+ */
+static void look_for_build_id(const unsigned char *at, size_t bytes)
+{
+	Elf64_Nhdr note;
+
+	while (bytes >= sizeof(note)) {
+		memcpy(&note, at, sizeof(note));
+		size_t name = (note.n_namesz + 3) & ~(size_t)3,
+		       content = (note.n_descsz + 3) & ~(size_t)3;
+		if (name + content > bytes - sizeof(note))
+			return;
+		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof("GNU"))
+			take_build_id(at + sizeof(note) + name, note.n_descsz);
+		at += sizeof(note) + name + content;
+		bytes -= sizeof(note) + name + content;
+	}
+}
+
+/* The kernel has told where the program's headers are; they say where in it what is. */
 static void find_build_id(void)
 {
-	const char *base = (const char *)&__ehdr_start;
-	const Elf64_Phdr *program = (const void *)(base + __ehdr_start.e_phoff);
+	const Elf64_Phdr *program = (const void *)(uintptr_t)getauxval(AT_PHDR);
+	size_t count = getauxval(AT_PHNUM);
 
 	memcpy(crash.build_id, "none", sizeof("none"));
-	for (size_t i = 0; i < __ehdr_start.e_phnum; i++) {
-		const char *at = base + program[i].p_vaddr, *end = at + program[i].p_memsz;
-		while (program[i].p_type == PT_NOTE && (size_t)(end - at) > sizeof(Elf64_Nhdr)) {
-			const Elf64_Nhdr *note = (const void *)at;
-			const unsigned char *id =
-				(const unsigned char *)(note + 1) + ((note->n_namesz + 3) & ~3u);
-			if (note->n_type == NT_GNU_BUILD_ID && note->n_descsz <= BUILD_ID_BYTES) {
-				for (size_t k = 0; k < note->n_descsz; k++) {
-					crash.build_id[2 * k] = "0123456789abcdef"[id[k] >> 4];
-					crash.build_id[2 * k + 1] = "0123456789abcdef"[id[k] & 15];
-				}
-				crash.build_id[2 * note->n_descsz] = '\0';
-				return;
-			}
-			at = (const char *)id + ((note->n_descsz + 3) & ~3u);
-		}
-	}
+	for (size_t i = 0; program && i < count; i++)
+		/* A static program has no PT_PHDR; its headers are where the file begins. */
+		if (program[i].p_type == PT_LOAD && program[i].p_offset == 0)
+			crash.base = (uintptr_t)program - sizeof(Elf64_Ehdr) - program[i].p_vaddr;
+	for (size_t i = 0; program && crash.base && i < count; i++)
+		if (program[i].p_type == PT_NOTE)
+			look_for_build_id((const void *)(crash.base + program[i].p_vaddr),
+					  program[i].p_memsz);
 }
 
 void crash_install(bool machine)

@@ -24,8 +24,8 @@
 #include "src/supervise/progress.h"
 #include "src/supervise/reload.h"
 
-/* All services together have this long to stop; then what is left is killed. Longer than the
- * longest stop-timeout shipped. */
+/* All services together have this long to stop unless the profile says otherwise; then what is left
+ * is killed. Longer than the longest stop-timeout shipped. */
 #define SHUTDOWN_MS 60000
 /* After the kill, the kernel has this long to let go. */
 #define SHUTDOWN_LAST_MS 5000
@@ -414,7 +414,8 @@ void supervise_shutdown(struct supervisor *sv, enum goal goal)
 {
 	if (sv->goal == GOAL_RUN) {
 		log_info("stopping all services");
-		sv->goal_deadline_ms = loop_now_ms() + SHUTDOWN_MS;
+		uint32_t ms = sv->config->shutdown_timeout_ms;
+		sv->goal_deadline_ms = loop_now_ms() + (ms ? ms : SHUTDOWN_MS);
 		gossip_link_leave(sv);
 	}
 	sv->goal = goal;

@@ -52,6 +52,27 @@ def test_what_it_waits_for_at_the_end_is_said_by_name():
         assert re.search(r"shutdown waits for slow \(undoing\); at most \d+ s more", s.messages())
 
 
+UNDOING = "kind = oneshot\nstart = /bin/true\nstop = /bin/sleep 1000\nstop-timeout = none\n"
+
+
+def hasten(s, milliseconds):
+    with open(os.path.join(s.config, "profiles/test.profile"), "a", encoding="utf-8") as file:
+        file.write(f"shutdown-timeout = {milliseconds}ms\n")
+    return s
+
+
+@pytest.mark.parametrize("words, code", [(["poweroff"], 3), (["reboot"], 133)])
+def test_the_one_deadline_of_shutdown_ends_what_has_none_of_its_own(namespace, words, code):
+    with hasten(Supervised({"slow": UNDOING}, "slow", namespace), 1500) as s:
+        s.wait_state("slow", "ready")
+        begin = time.monotonic()
+        s.ctl(*words)
+        assert s.process.wait(timeout=DEADLINE_S) == code
+        assert 1.5 <= time.monotonic() - begin < 20
+        assert "slow: still undoing at the end of shutdown: killed" in s.messages()
+        assert "some services did not stop in time" in s.messages()
+
+
 # ---- what no service owns
 
 

@@ -24,6 +24,7 @@ static void order_follows_what_is_needed(void **state)
 	(void)state;
 	config_file("profiles/t.profile",
 		    "description = a test\nboot-modules = virtio_net virtio-rng\nwatchdog = 30s\n"
+		    "shutdown-timeout = 2m\n"
 		    "sysctl = fs.leases-enable=0 \"net.ipv4.ip_local_port_range=1024 65000\"\n"
 		    "services = top\nservices = late\n");
 	config_file("services/top.service", "kind = group\nrequires = b\nwants = c\n");
@@ -38,6 +39,7 @@ static void order_follows_what_is_needed(void **state)
 	assert_string_equal(config->boot_modules.word[1], "virtio-rng");
 	assert_string_equal(config->watchdog.device, "/dev/watchdog0");
 	assert_int_equal(config->watchdog.timeout_ms, 30000);
+	assert_int_equal(config->shutdown_timeout_ms, 120000);
 	assert_int_equal(config->sysctl_count, 2);
 	assert_string_equal(config->sysctl[0].name, "fs.leases-enable");
 	assert_string_equal(config->sysctl[0].value, "0");
@@ -299,6 +301,10 @@ static const struct wrong wrong_profiles[] = {
 			       "NAME=VALUE such as fs.leases-enable=0"),
 	ROW("sysctl = a=1 a=2",
 	    "profiles/t.profile:1: sysctl: found a a second time, expected once"),
+	ROW("shutdown-timeout = none", "profiles/t.profile:1: shutdown-timeout: found \"none\", "
+				       "expected a duration such as 60s"),
+	ROW("shutdown-timeout = 1s\nshutdown-timeout = 1s",
+	    "profiles/t.profile:2: shutdown-timeout: found a second time, expected once"),
 	ROW("watchdog = 4s",
 	    "profiles/t.profile:1: watchdog: found \"4s\", expected whole seconds, "
 	    "from 5s to 10m"),
