@@ -12,6 +12,8 @@
 
 /* The supervising process answers at once; what takes its time are services. */
 #define ANSWER_SECONDS 30
+/* How often to come back after it has made room for others. */
+#define TRIES 100
 
 static int usage_error(const char *usage, const char *what, const char *argument)
 {
@@ -129,8 +131,14 @@ static int ask(int fd, struct control_request *request)
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (send(fd, request, sizeof(*request), MSG_NOSIGNAL) == (ssize_t)sizeof(*request))
 		return 0;
-	log_warn("ask the supervisor");
 	return -1;
+}
+
+/* Of too many clients at once it drops those that have not said yet what they want. Of their
+ * request nothing was read: it can be made again, whatever it is. */
+static bool has_made_room(int error)
+{
+	return error == EPIPE || error == ECONNRESET;
 }
 
 /* One whole record. */
@@ -143,11 +151,40 @@ static int receive(int fd, struct control_record *record)
 	while (n < 0 && errno == EINTR);
 	if (n == (ssize_t)sizeof(*record) && record->magic == CONTROL_MAGIC)
 		return 0;
-	if (n < 0 && errno == EAGAIN)
+	if (n >= 0)
+		errno = 0;
+	return -1;
+}
+
+static void say_why(int error, bool asked)
+{
+	errno = error;
+	if (!asked)
+		log_warn("ask the supervisor");
+	else if (error == EAGAIN)
 		log_warnx("the supervisor does not answer");
 	else
 		log_warnx("the supervisor hung up before its answer was complete");
-	return -1;
+}
+
+/* Asks, and gets the first record of the answer. Returns the connection, -1 with a message. */
+static int open_call(const struct client_options *options, struct control_request *request,
+		     struct control_record *record)
+{
+	for (int tries = 1;; tries++) {
+		int fd = connect_to(options);
+		if (fd < 0)
+			return -1;
+		bool asked = ask(fd, request) == 0;
+		if (asked && receive(fd, record) == 0)
+			return fd;
+		int error = errno;
+		close(fd);
+		if (has_made_room(error) && tries < TRIES)
+			continue;
+		say_why(error, asked);
+		return -1;
+	}
 }
 
 int client_call(const struct client_options *options, struct control_request *request,
@@ -155,14 +192,17 @@ int client_call(const struct client_options *options, struct control_request *re
 		char *said, size_t said_bytes)
 {
 	struct control_record record;
-	int fd = connect_to(options);
+	int fd = open_call(options, request, &record), rc = 0;
 
 	if (fd < 0)
 		return EXIT_NO;
-	int rc = ask(fd, request);
-	while (rc == 0 && (rc = receive(fd, &record)) == 0 && record.type != CONTROL_END)
+	while (record.type != CONTROL_END && rc == 0) {
 		if (each)
 			each(owner, &record);
+		rc = receive(fd, &record);
+	}
+	if (rc < 0)
+		say_why(errno, true);
 	close(fd);
 	if (rc < 0)
 		return EXIT_NO;
