@@ -558,6 +558,9 @@ static int signal_service(const struct instance *instance, int number)
 		return cgroup_signal(instance->cgroup_fd, number);
 	if (instance->pid == 0)
 		return 0;
+	/* Without a cgroup: its process group, or it alone if it leads none. */
+	if (kill(-instance->pid, number) == 0)
+		return 1;
 	return instance_signal(instance, number) < 0 ? -1 : 1;
 }
 

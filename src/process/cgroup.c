@@ -134,7 +134,9 @@ static int lock_tree(int ours, const char *name)
 	if (fd < 0)
 		return -1;
 	struct stat opened, named;
-	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0) {
+	/* One that somebody left there may be on a cgroup2 that is read-only. */
+	if (faccessat(fd, ".", W_OK, 0) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+	    fstat(fd, &opened) == 0) {
 		/* Its former owner may have removed it between our open and our lock. */
 		if (fstatat(ours, name, &named, 0) == 0 && named.st_ino == opened.st_ino)
 			return fd;

@@ -34,6 +34,7 @@ struct sweep {
 	const struct sweep_run *run;
 	pid_t above; /* the supervising process */
 	int proc;    /* directory /proc */
+	bool by_environment;
 	struct table table;
 };
 
@@ -154,22 +155,27 @@ static bool leader_is_known(const struct sweep *sweep)
 {
 	const struct sweep_run *run = sweep->run;
 
-	return run->leader > 0 && !(run->reaped && find(&sweep->table, run->leader));
+	return run->leader > 0 && (run->leader == run->main || !find(&sweep->table, run->leader));
+}
+
+static bool is_of(const struct process *process, pid_t leader)
+{
+	return leader > 0 &&
+	       (process->pid == leader || process->session == leader || process->group == leader);
 }
 
 static bool is_seed(const struct sweep *sweep, const struct process *process, bool by_leader)
 {
 	const struct sweep_run *run = sweep->run;
 
-	if (by_leader && (process->pid == run->leader || process->session == run->leader ||
-			  process->group == run->leader))
+	if ((by_leader && is_of(process, run->leader)) || is_of(process, run->main))
 		return true;
 	if (process->parent != sweep->above)
 		return false;
 	if (run->leader == 0 && !run->invocation)
 		return true;
-	return run->invocation && !run->is_known(run->context, process->pid) &&
-	       has_invocation(sweep, process->pid);
+	return sweep->by_environment && run->invocation &&
+	       !run->is_known(run->context, process->pid) && has_invocation(sweep, process->pid);
 }
 
 /* Returns how many there are. */
@@ -264,7 +270,12 @@ static _Noreturn void run_child(const struct sweep_run *run, pid_t above)
 			kill(-run->leader, SIGKILL);
 		_exit(SWEEP_BLIND);
 	}
-	_exit((int)kill_all(&sweep));
+	/* First those that can be told without a look at their memory, which may get stuck. */
+	enum sweep_result result = kill_all(&sweep);
+	sweep.by_environment = run->invocation != NULL;
+	if (result == SWEEP_CLEAN && sweep.by_environment)
+		result = kill_all(&sweep);
+	_exit((int)result);
 }
 
 pid_t sweep_start(const struct sweep_run *run)

@@ -3,7 +3,7 @@
  *
  * Whatever a service starts stays below the supervising process, which is PID 1 or a subreaper. A
  * process is taken for the service's if
- *   - it is its command, or in the session or process group of that,
+ *   - it is its command or main process, or in the session or process group of one,
  *   - or has INVOCATION_ID of that run in its environment, and is a child of ours (an orphan),
  *   - or is below one that is.
  * So one escapes that has left its session, has lost its parent, and whose environment cannot be
@@ -28,8 +28,8 @@ enum sweep_result {
 
 /* What a run is known by. `leader` 0 and `invocation` NULL: everything below us. */
 struct sweep_run {
-	pid_t leader;		/* its command */
-	bool reaped;		/* … is gone, and its number perhaps another's already */
+	pid_t leader; /* its command; if that is reaped, the number may be another's by now */
+	pid_t main;   /* the process that it is held by, not reaped yet; 0: none */
 	const char *invocation; /* of its environment */
 	/* Whether this child of ours is another service's command: its environment is not read. */
 	bool (*is_known)(const void *context, pid_t pid);

@@ -300,7 +300,7 @@ static void sweep(struct helper *helper)
 		return;
 	helper->sweep = sweep_start(&(struct sweep_run){
 		.leader = helper->leader,
-		.reaped = helper->pid == 0,
+		.main = helper->pid,
 		.invocation = helper->invocation,
 		.is_known = instance_is_command,
 		.context = helper->supervisor,

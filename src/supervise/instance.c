@@ -365,7 +365,7 @@ static void sweep(struct instance *instance)
 		return;
 	instance->sweep = sweep_start(&(struct sweep_run){
 		.leader = instance->leader,
-		.reaped = instance->pid == 0,
+		.main = instance->pid,
 		.invocation = instance->invocation,
 		.is_known = instance_is_command,
 		.context = instance->supervisor,

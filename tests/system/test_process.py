@@ -1,5 +1,6 @@
 """What a service's processes are given, and that none of them is left: with cgroups, and where there are none."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -223,6 +224,28 @@ def test_that_there_are_no_cgroups_is_said_once_and_the_rest_works(kind, namespa
         assert os.path.exists(s.path("run/undone"))
         assert sum("cgroup" in line for line in s.messages().splitlines()) == 1
         assert SAID[kind] in s.messages()
+
+
+def test_the_tree_of_an_earlier_run_is_none_where_it_cannot_be_written():
+    """The story: the directory was there, so that making it did not fail, and each start failed in it instead."""
+    with open("/proc/self/cgroup", encoding="ascii") as file:
+        ours = [line.strip()[3:] for line in file if line.startswith("0::")]
+    mounts = [mount for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified") if os.path.exists(f"{mount}/cgroup.procs")]
+    if not ours or not mounts:
+        pytest.skip("no cgroup2 here")
+    trees = [f"{mounts[0]}{ours[0].rstrip('/')}/supervisor{suffix}" for suffix in ("", *(f"-{i}" for i in range(1, 10)))]
+    made = [tree for tree in trees if not os.path.exists(tree)]
+    try:
+        for tree in made:
+            os.mkdir(tree)
+        with without_cgroups(READ_ONLY, {"one": SLEEPER}, "one", False) as s:
+            s.wait_state("one", "ready")
+            assert s.messages().count("Read-only file system") == 1
+            assert SAID[READ_ONLY] in s.messages()
+    finally:
+        for tree in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(tree)
 
 
 @pytest.mark.parametrize("kind", [NONE, CGROUP2])

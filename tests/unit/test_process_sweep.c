@@ -89,7 +89,8 @@ static void test_a_run_ends_as_a_whole_and_alone(void **state)
 			    "setsid sh -c '(setsid sh -c \"sleep 1000; true\" &) ; sleep 1000'& "
 			    "sleep 0.2; echo; exec sleep 1000");
 	int killed = 0;
-	struct sweep_run run = {.leader = leader, .invocation = MINE, .is_known = nobody};
+	struct sweep_run run = {
+		.leader = leader, .main = leader, .invocation = MINE, .is_known = nobody};
 	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
 	assert_true(killed >= 6);
 	assert_int_equal(waitpid(leader, NULL, WNOHANG), -1);
@@ -103,8 +104,7 @@ static void test_after_its_leader_was_reaped(void **state)
 	pid_t leader = start(MINE, "sleep 1000 & (setsid setsid sleep 1000 &) ; sleep 0.2; echo");
 	assert_int_equal(waitpid(leader, NULL, 0), leader);
 	int killed = 0;
-	struct sweep_run run = {
-		.leader = leader, .reaped = true, .invocation = MINE, .is_known = nobody};
+	struct sweep_run run = {.leader = leader, .invocation = MINE, .is_known = nobody};
 	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
 	assert_int_equal(killed, 2);
 	killed = 0;
@@ -201,7 +201,21 @@ static void test_who_belongs_to_it(void **state)
 		P(300, US, 300, 300, false), P(301, 300, 300, 300, false),
 		P(302, 1, 302, 302, false),  P(900, 203, 900, 900, true),
 	};
-	struct sweep_run run = {.leader = 200, .is_known = nobody};
+	struct sweep_run run = {.leader = 200, .main = 200, .is_known = nobody};
+	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
+}
+
+/* A daemon that forked: its command is gone, its main process another. */
+static void test_a_main_process_that_is_not_the_command(void **state)
+{
+	(void)state;
+	static const struct row row[] = {
+		P(201, US, 200, 200, true),
+		P(210, US, 210, 210, true),
+		P(211, 1, 211, 210, true),
+		P(300, US, 300, 300, false),
+	};
+	struct sweep_run run = {.leader = 200, .main = 210, .is_known = nobody};
 	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
 }
 
@@ -214,7 +228,7 @@ static void test_a_stranger_with_the_leaders_number_is_left_alone(void **state)
 		P(201, 200, 200, 200, false),
 		P(300, US, 300, 300, false),
 	};
-	struct sweep_run run = {.leader = 200, .reaped = true, .is_known = nobody};
+	struct sweep_run run = {.leader = 200, .is_known = nobody};
 	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
 }
 
@@ -237,6 +251,7 @@ int main(void)
 		cmocka_unit_test(test_everything_below_us),
 		cmocka_unit_test(test_a_name_that_looks_like_the_rest_of_the_line),
 		cmocka_unit_test(test_who_belongs_to_it),
+		cmocka_unit_test(test_a_main_process_that_is_not_the_command),
 		cmocka_unit_test(test_a_stranger_with_the_leaders_number_is_left_alone),
 		cmocka_unit_test(test_how_the_child_ended),
 	};
