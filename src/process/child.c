@@ -101,15 +101,19 @@ static void reset_signals(const struct child *child)
 		fail(child, STAGE_SIGNALS, 0);
 }
 
-/* Where the kernel has no close_range(2) (5.9), one by one. */
-static void close_from(int first)
+/* From `first` to before `end`; 0: all. Where the kernel has no close_range(2) (5.9), one by one.
+ */
+static void close_between(int first, int end)
 {
-	if (syscall(SYS_close_range, (unsigned)first, ~0U, 0) == 0)
+	if (end && first >= end)
+		return;
+	if (syscall(SYS_close_range, (unsigned)first, (unsigned)end - 1, 0) == 0)
 		return;
 	struct rlimit limit;
-	int end = 65536;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)1 << 20)
-		end = (int)limit.rlim_max;
+	if (!end)
+		end = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < (rlim_t)1 << 20
+			      ? (int)limit.rlim_max
+			      : 65536;
 	for (int fd = first; fd < end; fd++)
 		close(fd);
 }
@@ -136,9 +140,12 @@ static int arrange_descriptors(struct child *child)
 	const struct spawn_context *context = child->context;
 	int count = (int)context->listen_count;
 	int first = context->channel_fd >= 0 ? 4 : 3;
-	int base = first + count;
+	int after = first + count; /* the numbers from here on mean nothing, but for ready_fd */
+	bool ready = context->ready_fd > 0;
+	int base = ready ? child->service->ready_fd + 1 : after;
 	int listening[LISTEN_SOCKETS_MAX];
-	if (context->listen_count > LISTEN_SOCKETS_MAX) {
+	if (context->listen_count > LISTEN_SOCKETS_MAX ||
+	    (ready && child->service->ready_fd < after)) {
 		errno = E2BIG;
 		fail(child, STAGE_DESCRIPTORS, 0);
 	}
@@ -151,6 +158,7 @@ static int arrange_descriptors(struct child *child)
 	null = move_up(child, null, base);
 	int out = context->stdout_fd >= 0 ? move_up(child, context->stdout_fd, base) : null;
 	int channel = context->channel_fd >= 0 ? move_up(child, context->channel_fd, base) : -1;
+	int said = ready ? move_up(child, context->ready_fd, base) : -1;
 	for (int i = 0; i < count; i++)
 		listening[i] = move_up(child, context->listen_fds[i], base);
 
@@ -161,6 +169,10 @@ static int arrange_descriptors(struct child *child)
 		put(child, channel, 3);
 	for (int i = 0; i < count; i++)
 		put(child, listening[i], first + i);
+	if (ready) {
+		put(child, said, base - 1);
+		close_between(after, base - 1);
+	}
 	/* What only we need until exec follows at once, and the rest is closed here and now: the
 	 * numbers below a small `limit-nofile` must be free for what the next steps open. */
 	int error = move_up(child, child->error_fd, base + 2);
@@ -168,7 +180,7 @@ static int arrange_descriptors(struct child *child)
 	if (dup3(error, base, O_CLOEXEC) < 0 || (self >= 0 && dup3(self, base + 1, O_CLOEXEC) < 0))
 		fail(child, STAGE_DESCRIPTORS, 0);
 	child->error_fd = base;
-	close_from(base + 2);
+	close_between(base + 2, 0);
 	return self >= 0 ? base + 1 : -1;
 }
 

@@ -9,6 +9,7 @@
  * - fd 3: channel_fd, if there is one; the listening sockets (all, the first too) follow from 4 on
  * - fd 3 and up, without a channel: the listening sockets, with LISTEN_FDS and LISTEN_PID set as
  *   sd_listen_fds(3) wants them
+ * - fd service->ready_fd: ready_fd, if there is one; its number is above all of these
  * - no other descriptor
  * - environment: PATH, INVOCATION_ID (as systemd.exec(5) has it: of this run alone), NOTIFY_SOCKET,
  *   LISTEN_FDS and LISTEN_PID where they apply, `environment =` (which may replace PATH), for
@@ -32,6 +33,7 @@ struct spawn_context {
 	int cgroup_fd;	       /* directory of the service's cgroup; -1: none */
 	int stdout_fd;	       /* becomes stdout and stderr; -1: /dev/null */
 	int channel_fd;	       /* -1: none */
+	int ready_fd;	       /* 0 or -1: none */
 	const int *listen_fds; /* as service->listen, same order (src/process/listen.h) */
 	size_t listen_count;
 	const char *notify_path; /* $NOTIFY_SOCKET; NULL: not set */

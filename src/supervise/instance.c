@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,6 +17,8 @@
 #include "src/supervise/demand.h"
 #include "src/supervise/filters.h"
 #include "src/supervise/links.h"
+#include "src/supervise/main_process.h"
+#include "src/supervise/ready.h"
 
 #define AGAIN_MS 200
 
@@ -95,6 +98,8 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 		.log_read = -1,
 		.log_write = -1,
 	};
+	main_process_init(instance);
+	ready_init(instance);
 	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
 		instance->demand[i].fd = -1;
 	return probe_init(instance) ? take_filter(instance) : -1;
@@ -123,6 +128,8 @@ void instance_release(struct instance *instance)
 {
 	struct supervisor *sv = instance->supervisor;
 
+	main_process_over(instance);
+	ready_over(instance);
 	close_cgroup(instance);
 	if (sv->cgroups.fd >= 0)
 		cgroup_remove(&sv->cgroups, instance->def->name);
@@ -186,6 +193,8 @@ static bool open_cgroup(struct instance *instance)
 		log_warn("%s: cgroup", def->name);
 		return true;
 	}
+	struct stat st;
+	instance->cgroup_id = fstat(instance->cgroup_fd, &st) == 0 ? st.st_ino : 0;
 	watch_cgroup(instance);
 	const char *key;
 	if (cgroup_limit(&sv->cgroups, instance->cgroup_fd, def, &key) == 0)
@@ -286,12 +295,12 @@ static bool run(struct instance *instance, enum purpose purpose)
 	struct supervisor *sv = instance->supervisor;
 	const struct service_def *def = instance->def;
 	bool start = purpose == RUN_START;
-	int fds[LISTEN_SOCKETS_MAX];
+	int fds[LISTEN_SOCKETS_MAX], ready_fd = -1;
 	struct spawned spawned;
 
-	if (purpose != RUN_LIMIT)
-		instance->reason[0] = '\0'; /* else: why it was given up */
-	instance->status[0] = '\0';
+	if (start)
+		instance->reason[0] = '\0'; /* else: why it ended, or was given up */
+	instance->status[0] = instance->said_error[0] = '\0';
 	instance->purpose = purpose;
 	if (start)
 		snprintf(instance->invocation, sizeof(instance->invocation), "%016llx%016llx",
@@ -305,11 +314,17 @@ static bool run(struct instance *instance, enum purpose purpose)
 	open_log_pipe(instance);
 	if (start && open_sockets(instance, fds) < 0)
 		return false;
+	if (start && ready_prepare(instance, &ready_fd) < 0) {
+		snprintf(instance->reason, sizeof(instance->reason), "ready %s: %s",
+			 def->ready_text, strerror(errno));
+		return false;
+	}
 	int channel = def->channel && start ? open_channel(instance) : -1;
 	struct spawn_context context = {
 		.cgroup_fd = instance->cgroup_fd,
 		.stdout_fd = output_of(instance),
 		.channel_fd = channel,
+		.ready_fd = ready_fd,
 		.listen_fds = fds,
 		.listen_count = start ? def->listen_count : 0,
 		.notify_path = sv->notify_path,
@@ -329,7 +344,10 @@ static bool run(struct instance *instance, enum purpose purpose)
 			 strerror(errno));
 	if (channel >= 0)
 		close(channel);
+	if (ready_fd >= 0)
+		close(ready_fd);
 	if (rc < 0) {
+		ready_over(instance);
 		loop_close(&sv->loop, &instance->channel);
 		/* What was done must be undone, even if not at once: a mount that stays is a
 		 * filesystem left dirty. */
@@ -339,6 +357,7 @@ static bool run(struct instance *instance, enum purpose purpose)
 	instance->pid = spawned.pid;
 	instance->pidfd = spawned.pidfd;
 	instance->leader = instance->cgroup_fd < 0 ? spawned.pid : 0;
+	instance->leader_reaped = false;
 	loop_close(&sv->loop, &instance->error);
 	instance->error.fd = spawned.error_fd;
 	if (loop_add(&sv->loop, &instance->error, EPOLLIN) < 0)
@@ -373,8 +392,8 @@ static void sweep(struct instance *instance)
 	if (instance->sweep > 0)
 		return;
 	log_warn("%s: no process to end what is left of it", instance->def->name);
-	if (instance->pid > 0)
-		kill(-instance->pid, SIGKILL); /* its session's process group */
+	if (!instance->leader_reaped)
+		kill(-instance->leader, SIGKILL); /* its session's process group */
 	instance->sweep = 0;
 	instance->kill_at_ms = loop_now_ms() + AGAIN_MS;
 }
@@ -421,9 +440,13 @@ bool instance_act(struct instance *instance, unsigned actions)
 {
 	const struct service_def *def = instance->def;
 
-	if (actions & LIFE_DO_SIGNAL && instance_signal(instance, def->stop_signal) < 0 &&
-	    errno != ESRCH)
-		log_warn("%s: signal %d", def->name, def->stop_signal);
+	if (actions & LIFE_DO_SIGNAL) {
+		ready_over(instance);
+		if (!main_process_signal_all(instance, def->stop_signal))
+			return false;
+		if (instance_signal(instance, def->stop_signal) < 0 && errno != ESRCH)
+			log_warn("%s: signal %d", def->name, def->stop_signal);
+	}
 	if (actions & LIFE_DO_KILL)
 		kill_all(instance);
 	if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
@@ -494,6 +517,58 @@ static bool exit_is_success(const struct service_def *def, int code)
 	return false;
 }
 
+/* What ends with the process that was its main one. */
+static void close_run(struct instance *instance)
+{
+	struct supervisor *sv = instance->supervisor;
+
+	main_process_over(instance);
+	ready_over(instance);
+	if (instance->pidfd >= 0)
+		close(instance->pidfd);
+	instance->pidfd = -1;
+	instance->pid = 0;
+	instance->status[0] = '\0'; /* what a process said of itself ends with it */
+	if (instance->channel.fd >= 0)
+		links_closed(sv, instance);
+	loop_close(&sv->loop, &instance->channel);
+}
+
+/* What it said about why it is going to fail. */
+static void add_said_error(struct instance *instance)
+{
+	size_t used = strlen(instance->reason);
+
+	if (instance->said_error[0])
+		snprintf(instance->reason + used, sizeof(instance->reason) - used, ": %s",
+			 instance->said_error);
+	instance->said_error[0] = '\0';
+}
+
+enum life_event instance_lost(struct instance *instance, const char *how)
+{
+	if (instance->reason[0] == '\0')
+		snprintf(instance->reason, sizeof(instance->reason), "%s", how);
+	add_said_error(instance);
+	close_run(instance);
+	return LIFE_EXIT_BAD;
+}
+
+static void take_exec_result(struct instance *instance)
+{
+	/* Exec's result may arrive after the exit that it caused: take it first. */
+	if (instance->error.fd >= 0)
+		error_ready(&instance->error, EPOLLIN);
+	loop_close(&instance->supervisor->loop, &instance->error);
+}
+
+bool instance_goes_on(struct instance *instance, int status)
+{
+	take_exec_result(instance);
+	return main_process_goes_on(
+		instance, WIFEXITED(status) && exit_is_success(instance->def, WEXITSTATUS(status)));
+}
+
 enum life_event instance_exited(struct instance *instance, int status)
 {
 	struct supervisor *sv = instance->supervisor;
@@ -501,10 +576,7 @@ enum life_event instance_exited(struct instance *instance, int status)
 	bool good = false;
 	enum cgroup_oom oom = CGROUP_OOM_NONE;
 
-	/* Exec's result may arrive after the exit that it caused: take it first. */
-	if (instance->error.fd >= 0)
-		error_ready(&instance->error, EPOLLIN);
-	loop_close(&sv->loop, &instance->error);
+	take_exec_result(instance);
 	if (WIFEXITED(status)) {
 		int code = WEXITSTATUS(status);
 		good = exit_is_success(def, code);
@@ -527,14 +599,9 @@ enum life_event instance_exited(struct instance *instance, int status)
 				 "killed by signal %d (%s)%s", number, strsignal(number),
 				 number == SIGSYS ? ": a forbidden system call" : "");
 	}
-	if (instance->pidfd >= 0)
-		close(instance->pidfd);
-	instance->pidfd = -1;
-	instance->pid = 0;
-	instance->status[0] = '\0'; /* what a process said of itself ends with it */
-	if (instance->channel.fd >= 0)
-		links_closed(sv, instance);
-	loop_close(&sv->loop, &instance->channel);
+	if (!good)
+		add_said_error(instance);
+	close_run(instance);
 	return good ? LIFE_EXIT_OK : LIFE_EXIT_BAD;
 }
 
@@ -577,10 +644,8 @@ static void error_ready(struct watch *watch, uint32_t events)
 	}
 	if (instance->purpose != RUN_START || def->kind != SERVICE_DAEMON)
 		return;
-	if (def->ready == READY_NOW)
-		supervise_event(sv, instance->index, LIFE_BECAME_READY);
-	else if (def->ready == READY_PROBE)
-		probe_begin(instance);
+	ready_executing(instance);
+	probe_begin(instance);
 }
 
 static void populated_ready(struct watch *watch, uint32_t events)

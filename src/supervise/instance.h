@@ -21,6 +21,10 @@ enum life_event instance_exited(struct instance *instance, int status);
 /* Whether it is a process that a service was started as, or a helper of one. `context`: the
  * supervisor. For sweep_start. */
 bool instance_is_command(const void *context, pid_t pid);
+/* Its main process has ended in another way than by being reaped: `how`. */
+enum life_event instance_lost(struct instance *instance, const char *how);
+/* The start command was reaped, but that is no end: it is in the background now. */
+bool instance_goes_on(struct instance *instance, int status);
 /* The child that looked for leftovers was reaped (instance->sweep). */
 void instance_swept(struct instance *instance, int status);
 /* Nothing of it is left: its command reaped and its cgroup empty. */

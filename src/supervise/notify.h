@@ -1,5 +1,5 @@
-/* The socket of sd_notify(3): READY=1, STATUS=TEXT, WATCHDOG=…, EXTEND_TIMEOUT_USEC=… from the
- * processes of a service; anybody else is refused. */
+/* The socket of sd_notify(3). The processes of a service are heard, whatever they say of themselves
+ * (src/service/notify_message.h); anybody else is refused. */
 #ifndef SUPERVISOR_SUPERVISE_NOTIFY_H
 #define SUPERVISOR_SUPERVISE_NOTIFY_H
 

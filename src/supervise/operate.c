@@ -178,6 +178,9 @@ const char *supervise_why(const struct supervisor *sv, uint16_t index, char *tex
 		if (text[0] == '\0')
 			snprintf(text, bytes, "%s", instance->status);
 		break;
+	case LIFE_RELOADING:
+		snprintf(text, bytes, "%s", instance->status);
+		break;
 	default:
 		snprintf(text, bytes, "%s%s", s->life.given_up ? "too many restarts; " : "",
 			 instance->reason);

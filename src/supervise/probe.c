@@ -392,16 +392,21 @@ uint64_t probe_next_ms(const struct instance *instance)
 static void awaited(const struct instance *instance, char *text, size_t bytes)
 {
 	const struct service_def *def = instance->def;
+	const char *why = instance->ready_problem;
 
 	switch (def->ready) {
+	case READY_NOW:
+		snprintf(text, bytes, "its program does not get to run");
+		break;
 	case READY_NOTIFY:
-		snprintf(text, bytes, "no READY=1");
+		snprintf(text, bytes, "no READY=1 from it");
 		break;
 	case READY_FD:
-		snprintf(text, bytes, "no newline on descriptor %d", def->ready_fd);
+		snprintf(text, bytes, "nothing on its descriptor %d%s%s", def->ready_fd,
+			 *why ? ": " : "", why);
 		break;
 	case READY_PID_FILE:
-		snprintf(text, bytes, "%s names no process of it", def->ready_path);
+		snprintf(text, bytes, "no pid in %s%s%s", def->ready_path, *why ? ": " : "", why);
 		break;
 	case READY_PROBE:
 		if (instance->probe.helper.text[0] && !instance->probe.is_check)
@@ -426,6 +431,9 @@ void probe_note_timeout(struct instance *instance, enum life_state state)
 		awaited(instance, text, sizeof(text));
 		snprintf(instance->reason, sizeof(instance->reason), "not ready in %s: %s",
 			 duration(policy->start_timeout_ms, time), text);
+	} else if (state == LIFE_RELOADING) {
+		log_warnx("%s: not reloaded in %s: no READY=1 from it; goes on as before",
+			  instance->def->name, duration(policy->start_timeout_ms, time));
 	} else if (state == LIFE_STOPPING && instance->reason[0] == '\0') {
 		snprintf(instance->reason, sizeof(instance->reason), "did not stop in %s, killed",
 			 duration(policy->stop_timeout_ms, time));

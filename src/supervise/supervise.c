@@ -20,8 +20,10 @@
 #include "src/supervise/instance.h"
 #include "src/supervise/gossip_link.h"
 #include "src/supervise/links.h"
+#include "src/supervise/main_process.h"
 #include "src/supervise/notify.h"
 #include "src/supervise/progress.h"
+#include "src/supervise/ready.h"
 #include "src/supervise/reload.h"
 
 /* All services together have this long to stop unless the profile says otherwise; then what is left
@@ -157,6 +159,7 @@ int supervise_init(struct supervisor *sv, struct config *config, const struct co
 	cgroup_tree_open(&sv->cgroups, sv->init);
 	if (notify_open(sv) < 0)
 		return -1;
+	ready_open(sv);
 	sv->count = config->service_count;
 	for (size_t i = 0; i < sv->count; i++) {
 		sv->instance[i] = &sv->slot[i];
@@ -258,6 +261,12 @@ static bool settle_once(struct supervisor *sv)
 	bool moved = false;
 
 	for (size_t i = 0; i < sv->count; i++) {
+		if (main_process_vanished(sv->instance[i])) {
+			supervise_event(
+				sv, (uint16_t)i,
+				instance_lost(sv->instance[i], "ended without a main process"));
+			moved = true;
+		}
 		if (sv->service[i].life.state == LIFE_CLEARING &&
 		    instance_is_empty(sv->instance[i])) {
 			supervise_event(sv, (uint16_t)i, LIFE_EMPTY);
@@ -304,11 +313,14 @@ static void reap(struct supervisor *sv)
 		for (size_t i = 0; i < sv->count; i++) {
 			if (sv->instance[i]->sweep == pid)
 				instance_swept(sv->instance[i], status);
+			sv->instance[i]->leader_reaped |= sv->instance[i]->leader == pid;
 			if (probe_reaped(sv->instance[i], pid, status))
 				break;
 			if (sv->instance[i]->pid != pid)
 				continue;
-			supervise_event(sv, (uint16_t)i, instance_exited(sv->instance[i], status));
+			if (!instance_goes_on(sv->instance[i], status))
+				supervise_event(sv, (uint16_t)i,
+						instance_exited(sv->instance[i], status));
 			break;
 		}
 	}

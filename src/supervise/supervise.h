@@ -21,15 +21,24 @@
 #include "src/gossip/message.h"
 #include "src/process/cgroup.h"
 #include "src/process/listen.h"
+#include "src/process/pid_file.h"
 #include "src/process/seccomp.h"
 #include "src/service/graph.h"
 #include "src/supervise/probe.h"
 
-#define STATUS_BYTES   120
-#define REASON_BYTES   160
-#define POOL_SIZES_MAX 64
+#define STATUS_BYTES	    120
+#define REASON_BYTES	    160
+#define READY_PROBLEM_BYTES 100
+#define READY_WATCHES_MAX   24
+#define POOL_SIZES_MAX	    64
 
 struct supervisor;
+
+/* Of inotify(7): the directories on the way to a pid file. */
+struct ready_watches {
+	int watch[READY_WATCHES_MAX];
+	size_t count;
+};
 
 /* Which of its commands a service's main process is. */
 enum purpose { RUN_START, RUN_STOP, RUN_LIMIT };
@@ -64,7 +73,20 @@ struct instance {
 	int64_t idle_cpu_us;  /* what it had worked at the last look; -1: not known */
 	struct watch channel; /* our end of `channel = yes` */
 	int cgroup_fd;
+	uint64_t cgroup_id;	 /* the inode of it: how processes tell which they are in */
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
+	/* Its main process has changed hands, or is about to (main_process.h). */
+	struct watch main;  /* its pidfd, once it is not the start command any more */
+	bool awaits_main;   /* the start command is in the background, and pid is 0 */
+	bool leader_reaped; /* without a cgroup: the number of `leader` may be another's */
+	/* How it becomes ready (ready.h). */
+	struct watch ready_pipe;
+	size_t ready_bytes;
+	struct ready_watches file_watches;
+	struct pid_file file_before;
+	char ready_problem[READY_PROBLEM_BYTES];
+	uint64_t complain_at_ms; /* not before: who says nonsense must not fill the log */
+	char said_error[64];	 /* ERRNO= or BUSERROR= of sd_notify, "" */
 	uint64_t kill_at_ms; /* its cgroup could not be killed, or looked into: again then; 0: no */
 	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
 	struct probe probe;  /* who asks whether it is ready, and well */
@@ -88,6 +110,7 @@ struct supervisor {
 
 	struct loop loop;
 	struct watch signals, notify;
+	struct watch files; /* inotify(7), for pid files */
 	char notify_path[108];
 	int self_fd;   /* our own executable */
 	int lock_fd;   /* of the run directory: it is ours */

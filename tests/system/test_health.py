@@ -362,7 +362,7 @@ def test_a_start_may_be_extended():
 def test_a_start_that_says_nothing_is_told_so():
     with with_notifier("start-timeout = 500ms\nrestart = never\n", say="STATUS=thinking once") as s:
         s.wait_state("s", "failed")
-        assert s.status("s")["why"] == "not ready in 500 ms: no READY=1"
+        assert s.status("s")["why"] == "not ready in 500 ms: no READY=1 from it"
 
 
 def sleeps(pid):
