@@ -5,6 +5,8 @@
 #   build   how long a build takes: from nothing but the static libraries, and with nothing to do
 #   boot    the images in each form until their first program runs, under QEMU's translator
 #           (minutes; only when asked for)
+#   restart how soon a killed service runs again, beside a bare loop; idle and with 500 services
+#           (a minute; only when asked for)
 #   demo    the demo: time to the first page, boot of each role, memory (minutes; only when asked for)
 #   all     size and build (the default)
 
@@ -40,6 +42,10 @@ bench_boot() {
 	/usr/bin/python3 -B "$TOP/bench/boot.py"
 }
 
+bench_restart() {
+	/usr/bin/python3 -B "$TOP/bench/restart.py"
+}
+
 bench_demo() {
 	need_packages build bake demo
 	/usr/bin/python3 -B "$TOP/bench/demo.py"
@@ -50,13 +56,13 @@ main() {
 	[ $# -gt 0 ] || set -- all
 	for name in "$@"; do
 		case $name in
-		size | build | boot | demo) "bench_$name" ;;
+		size | build | boot | restart | demo) "bench_$name" ;;
 		all)
 			bench_size
 			bench_build
 			;;
 		help | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
-		*) die "unknown measurement '$name'; expected size, build, boot, demo, all" ;;
+		*) die "unknown measurement '$name'; expected size, build, boot, restart, demo, all" ;;
 		esac
 	done
 }
