@@ -60,6 +60,7 @@ struct listen_def {
 struct limit_def {
 	int resource; /* RLIMIT_… */
 	struct rlimit value;
+	const char *name; /* "nofile" */
 };
 
 /* `template = FILE.in -> /path`: expanded when loaded, written before each start. */

@@ -96,6 +96,7 @@ bool value_limit(const struct place *place, const char *resource, const struct w
 				   "found %zu words, expected one limit, or a soft and a hard one",
 				   words->count);
 	limit.resource = found->value;
+	limit.name = found->name;
 	if (!limit_value(place, words->word[0], &limit.value.rlim_cur) ||
 	    !limit_value(place, words->word[words->count - 1], &limit.value.rlim_max))
 		return false;

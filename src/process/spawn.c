@@ -158,6 +158,8 @@ static const char *stage_object(const struct service_def *service, const struct 
 							      : "";
 	case STAGE_TEMPLATE:
 		return i < service->template_count ? service->template[i].path : "";
+	case STAGE_LIMIT:
+		return i < service->limit_count ? service->limit[i].name : "";
 	case STAGE_HIDDEN:
 		return i < service->hidden.count ? service->hidden.word[i] : "";
 	case STAGE_ROOT:

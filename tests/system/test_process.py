@@ -123,6 +123,7 @@ def test_signals_and_descriptors_are_clean_whoever_started_us(process, calls, na
     ("sys_nice", "scheduling = fifo 1", "scheduling: Operation not permitted"),
     ("sys_admin,-sys_nice", "io-class = realtime 0", "io-class: Operation not permitted"),
     ("", "cpu-affinity = 1023", "cpu-affinity: Invalid argument"),
+    ("sys_resource", "limit-core = 0\nlimit-nofile = 1G", "limit nofile: Operation not permitted"),
 ])  # fmt: skip
 def test_what_may_not_be_given_fails_the_start_and_is_named(without, key, why):
     s = Supervised({"lost": f"start = /bin/sleep 1000\nrestart = never\nno-new-privileges = no\n{key}\n"}, "lost")
@@ -275,6 +276,17 @@ def test_a_fork_bomb_is_ended_by_a_stop(process, kind, namespace):
         assert s.ctl("stop", "bomb").returncode == 0
         wait_for("the other one alone", lambda: len(pids_in_test(s)) == 1)
         assert s.status("other")["pid"] == pid
+
+
+@pytest.mark.parametrize("kind", [NONE, CGROUP2])
+def test_a_signal_reaches_its_children(kind, namespace):
+    child = "trap 'echo child has it' USR1; echo child; while :; do sleep 0.05; done"
+    services = {"family": f"start = /bin/sh -c \"sh -c \\\"{child}\\\" & trap : USR1; while :; do wait; done\"\n"}
+    with without_cgroups(kind, services, "family", namespace) as s:
+        wait_for("the child", lambda: "child\n" in s.messages())
+        assert s.ctl("kill", "family", "USR1").returncode == 0
+        wait_for("the child's answer", lambda: "child has it" in s.messages())
+        assert s.state("family") == "ready"
 
 
 def test_a_first_thread_that_is_gone_hides_no_process(process, namespace):

@@ -227,7 +227,7 @@ static void test_session_umask_nice_limits_directory(void **state)
 {
 	(void)state;
 	struct service_def service = plain_service();
-	struct limit_def limit = {RLIMIT_NOFILE, {123, 123}};
+	struct limit_def limit = {RLIMIT_NOFILE, {123, 123}, "nofile"};
 	service.umask = 027;
 	service.nice = 5;
 	service.oom_score_adj = 321;
@@ -308,10 +308,10 @@ static void test_failures_name_stage_object_and_error(void **state)
 	check_failure(&service, &command, STAGE_TEMPLATE, ENOENT,
 		      "template /no/such/directory/x: No such file or directory");
 	service.template_count = 0;
-	struct limit_def limit = {9999, {1, 1}};
+	struct limit_def limit = {9999, {1, 1}, "nonsense"};
 	service.limit = &limit;
 	service.limit_count = 1;
-	check_failure(&service, &command, STAGE_LIMIT, EINVAL, "limit: Invalid argument");
+	check_failure(&service, &command, STAGE_LIMIT, EINVAL, "limit nonsense: Invalid argument");
 }
 
 static void test_runtime_directory_that_is_a_link_is_refused(void **state)
@@ -384,7 +384,7 @@ struct staged {
 static char *many_variables[ENVIRONMENT_WORDS + 1];
 static char *one_name[] = {"x/y", NULL}, *below_a_file[] = {"/dev/null/x", NULL};
 static const struct template_def lost_template = {"x.in", "/no/such/directory/x", "", 0};
-static struct limit_def wrong_limit = {9999, {1, 1}};
+static struct limit_def wrong_limit = {9999, {1, 1}, "nonsense"};
 static struct sock_filter nonsense[16];
 static const struct seccomp_program wrong_filter = {nonsense, 16};
 static int no_descriptor = -1;
@@ -530,7 +530,7 @@ static const struct staged staged[] = {
 	STAGED(ENVIRONMENT, E2BIG, -1, too_many_variables, "environment"),
 	STAGED(RUNTIME_DIRECTORY, ENOENT, -1, no_runtime_directory, "runtime directory x/y"),
 	STAGED(TEMPLATE, ENOENT, -1, no_template, "template /no/such/directory/x"),
-	STAGED(LIMIT, EINVAL, -1, no_limit, "limit"),
+	STAGED(LIMIT, EINVAL, -1, no_limit, "limit nonsense"),
 	STAGED(NICE, EPERM, SYS_setpriority, be_nice, "nice"),
 	STAGED(SCHEDULING, EINVAL, -1, no_policy, "scheduling"),
 	STAGED(CPU_AFFINITY, EINVAL, -1, no_processor, "cpu-affinity"),
