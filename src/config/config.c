@@ -350,6 +350,40 @@ static bool finish(struct config *config, struct assembly *assembly)
 	return true;
 }
 
+static void hash(crypto_generichash_state *state, const char *text)
+{
+	if (text)
+		crypto_generichash_update(state, (const uint8_t *)text, strlen(text) + 1);
+	else
+		crypto_generichash_update(state, (const uint8_t *)"\0", 2);
+}
+
+/* What it says, whatever it looks like. Its memory is zeroed where nothing was said. */
+static void digest_cluster(struct config *config)
+{
+	static struct cluster copy;
+	crypto_generichash_state state;
+	crypto_generichash_init(&state, NULL, 0, DIGEST_BYTES);
+	copy = *config->cluster;
+	for (size_t i = 0; i < copy.node_count; i++) {
+		hash(&state, copy.node[i].disk);
+		hash(&state, copy.node[i].cache);
+		copy.node[i].disk = copy.node[i].cache = NULL;
+	}
+	for (size_t i = 0; i < copy.address_count; i++) {
+		hash(&state, copy.address[i].prefer ? copy.address[i].prefer->name : NULL);
+		copy.address[i].prefer = NULL;
+	}
+	for (size_t i = 0; i < copy.share_count; i++) {
+		hash(&state, copy.share[i].address ? copy.share[i].address->name : NULL);
+		hash(&state, copy.share[i].seed);
+		copy.share[i].address = NULL;
+		copy.share[i].seed = NULL;
+	}
+	crypto_generichash_update(&state, (const uint8_t *)&copy, sizeof(copy));
+	crypto_generichash_final(&state, config->cluster_digest, DIGEST_BYTES);
+}
+
 static bool load_cluster(struct config *config, struct loader *loader)
 {
 	struct file_text file;
@@ -364,9 +398,9 @@ static bool load_cluster(struct config *config, struct loader *loader)
 		return false;
 	}
 	source_note(loader, path, file.text, file.size);
-	crypto_generichash(config->cluster_text, sizeof(config->cluster_text),
-			   (const uint8_t *)file.text, file.size, NULL, 0);
 	config->cluster = cluster_parse(&config->arena, path, file.text, file.size, loader->report);
+	if (config->cluster)
+		digest_cluster(config);
 	return config->cluster;
 }
 

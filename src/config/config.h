@@ -68,9 +68,9 @@ struct config {
 	/* Ordered: what a service requires, wants or comes after stands before it. */
 	struct service_def *service;
 	size_t service_count;
-	/* Of the texts that it was made from, without templates; of cluster.conf alone. */
-	uint8_t sources[DIGEST_BYTES], cluster_text[DIGEST_BYTES];
-	struct config *older; /* the caller's: for a list */
+	uint8_t sources[DIGEST_BYTES];	      /* of the texts it was made from, without templates */
+	uint8_t cluster_digest[DIGEST_BYTES]; /* of what cluster.conf says; 0: there is none */
+	struct config *older;		      /* the caller's: for a list */
 };
 
 /*

@@ -119,6 +119,10 @@ static void make_plan(const struct supervisor *sv, struct config *config, struct
 		}
 		plan->old[plan->count++] = (int)i;
 	}
+	/* A profile that is being written, most likely. */
+	if (config->service_count == 0 && sv->count > 0)
+		config_report_add(report, "services", 0,
+				  "found none at all, which would stop every service");
 	if (has_active_service(sv, "log") && config_find(config, "log") < 0)
 		config_report_add(
 			report, "services", 0,
@@ -384,7 +388,9 @@ static void carry_out(struct supervisor *sv, const struct plan *plan)
 {
 	struct config *old = sv->config;
 	bool other_cluster =
-		memcmp(old->cluster_text, plan->config->cluster_text, DIGEST_BYTES) != 0;
+		memcmp(old->cluster_digest, plan->config->cluster_digest, DIGEST_BYTES) != 0;
+	bool other_key =
+		memcmp(old->identity.secret_key, plan->config->identity.secret_key, KEY_BYTES) != 0;
 
 	release_gone(sv, plan);
 	sv->config = plan->config;
@@ -405,10 +411,10 @@ static void carry_out(struct supervisor *sv, const struct plan *plan)
 	sv->log = find_staying(sv, "log");
 	close_unnamed_sockets(sv);
 	follow_machine(sv, old);
-	if (other_cluster) {
+	if (other_cluster || other_key)
 		gossip_link_reload(sv);
+	if (other_cluster)
 		follow_cluster(sv);
-	}
 	free_retired(sv);
 	if (sv->renumbered)
 		sv->renumbered(sv);

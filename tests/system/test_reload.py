@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import subprocess
+import time
 
 import pytest
 
-from supervised import Supervised, wait_for
+from supervised import BINARY, Supervised, wait_for
 
 SLEEPER = "kind = daemon\nstart = /bin/sleep 1000000\n"
 OTHER = "kind = daemon\nstart = /bin/sleep 2000000\n"
@@ -318,3 +320,146 @@ def test_those_who_wait_for_what_goes_are_answered(namespace):
         assert reload(s)[0] == {"hung": "stopped"}
         out, error = waiting.communicate(timeout=60)
         assert waiting.returncode == 1 and "in the configuration no more" in error, out
+
+
+def cluster_file(keys, *, name="testing", own="127.79.3.1", other="127.79.3.2", role="web", more=""):
+    return (f"cluster = {name}\nvoters = data1\n"
+            f"[node data1]\nrole = data\naddress = {other}/8\nkey = {keys[0]}\ndisk = serial:data\n"
+            f"[node web1]\nrole = {role}\naddress = {own}/8\nkey = {keys[1]}\n"
+            f"[address nfs]\naddress = 127.79.3.9/8\nrole = data\nprefer = data1\n"
+            f"[share a.example]\naddress = nfs\n{more}")
+
+
+@pytest.fixture
+def member(namespace):
+    """A node of a cluster, without a gossip process. Yields it and its public keys."""
+    pairs = [dict(line.split(" = ") for line in subprocess.run(
+        [BINARY, "keygen"], capture_output=True, text=True, check=True).stdout.splitlines() if " = " in line) for _ in "12"]
+    keys = [pair["key"] for pair in pairs]
+    services = {
+        "reader": SLEEPER + "reads-cluster = yes\n",
+        "asked": SLEEPER.replace("sleep 1000000", "sh -c \"trap 'echo again >> @RUN@/../again' HUP; while :; do sleep 0.05; "
+                                 "done\"") + "reads-cluster = yes\nreload-signal = HUP\n",
+        "expanded": SLEEPER + "environment = OTHERS=%{addresses.data:,}\n",
+    }
+    files = {"cluster.conf": cluster_file(keys), "node.conf": f"name = web1\nsecret-key = {pairs[1]['secret-key']}\n"}
+    s = Supervised(services, "reader asked expanded", namespace, files)
+    os.chmod(os.path.join(s.config, "node.conf"), 0o600)
+    with s:
+        for name in services:
+            s.wait_state(name, "ready")
+        time.sleep(0.2)  # the shell sets its trap
+        yield s, keys, pairs
+
+
+def test_a_changed_cluster_file_restarts_nobody_but_whom_it_describes(member):
+    s, keys, _ = member
+    before = pids(s)
+    s.write("cluster.conf", "# a word to people\n" + cluster_file(keys))
+    assert reload(s) == ({}, 3)
+    s.write("cluster.conf", cluster_file(keys, more="[share b.example]\naddress = nfs\n"))
+    answer = s.ctl("reload")
+    assert answer.returncode == 0, answer.stderr
+    assert sorted(answer.stdout.splitlines()) == [
+        "kept 3", "reader reads cluster.conf when it starts next", "reloaded asked"]
+    wait_for("it was asked", lambda: os.path.exists(s.path("run/again")))
+    assert pids(s) == before
+    s.write("cluster.conf", cluster_file(keys, other="127.79.3.3", more="[share b.example]\naddress = nfs\n"))
+    assert reload(s)[0]["expanded"] == "restarted"
+    assert {name: pid for name, pid in pids(s).items() if before[name] != pid}.keys() == {"expanded"}
+
+
+def test_who_a_node_is_does_not_change_while_it_runs(member):
+    s, keys, pairs = member
+    before = pids(s)
+    wrong = {
+        "cluster: found other, and this node runs with testing": {"cluster.conf": cluster_file(keys, name="other")},
+        "found another address": {"cluster.conf": cluster_file(keys, own="127.79.3.7")},
+        "role: found php, and this node runs with web": {"cluster.conf": cluster_file(keys, role="php")},
+        "name: found data1, and this node runs with web1": {
+            "node.conf": f"name = data1\nsecret-key = {pairs[0]['secret-key']}\n"},
+    }
+    for finding, files in wrong.items():
+        s.write("services/reader.service", OTHER)
+        s.write("cluster.conf", cluster_file(keys))
+        s.write("node.conf", f"name = web1\nsecret-key = {pairs[1]['secret-key']}\n")
+        for name, text in files.items():
+            s.write(name, text)
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and finding in answer.stderr, answer.stderr
+    os.unlink(os.path.join(s.config, "cluster.conf"))
+    s.write("services/expanded.service", SLEEPER)
+    answer = s.ctl("reload")
+    assert answer.returncode == 1 and "cluster: found nothing" in answer.stderr
+    assert pids(s) == before
+
+
+def test_a_profile_without_services_is_taken_for_a_mistake(namespace):
+    with Supervised({"a": SLEEPER}, "a", namespace) as s:
+        s.wait_state("a", "ready")
+        s.write("profiles/test.profile", "")
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "found none at all" in answer.stderr
+        assert s.state("a") == "ready"
+
+
+def test_the_log_stays_as_long_as_others_write(namespace):
+    with Supervised({"a": SLEEPER}, "a log", namespace) as s:
+        s.wait_state("a", "ready")
+        profile(s, "a")
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "found no log" in answer.stderr
+
+
+def test_those_who_come_and_go_leave_room_in_the_log(namespace):
+    """More of them than there may be at once; the log process has a place and a descriptor for each, no more."""
+    with Supervised({"a": SLEEPER}, "a log", namespace) as s:
+        s.wait_state("log", "ready")
+        pid = s.status("log")["pid"]
+        open_now = lambda: len(os.listdir(f"/proc/{s.outside(pid)}/fd"))
+        for n in range(6):
+            for i in range(100):
+                s.write(f"services/t{n}-{i}.service", f"kind = oneshot\nstart = /bin/echo hello {n} {i}\n")
+            profile(s, "a log " + " ".join(f"t{n}-{i}" for i in range(100)))
+            reload(s)
+            wait_for("the last one's line", lambda n=n: f"hello {n} 99" in s.ctl("log", f"t{n}-99").stdout)
+        assert s.status("log")["pid"] == pid and "refused" not in s.messages()
+        profile(s, "a log")
+        reload(s)
+        wait_for("descriptors given back", lambda: open_now() < 20)
+
+
+def test_a_thousand_reloads_cost_nothing(namespace):
+    """Memory and descriptors stay as they are after the first ones."""
+    variants = [
+        {"a": SLEEPER, "b": "kind = oneshot\nstart = /bin/true\nseccomp = @start @basic-io\n"},
+        {"a": SLEEPER + "requires = b\nstop-timeout = 5s\n", "b": "kind = group\n"},
+        {"a": SLEEPER, "b": "kind = oneshot\nstart = /bin/echo x\nstop = /bin/true\n", "c": "kind = group\nrequires = a\n"},
+        {"a": SLEEPER + "nonsense = 1\n"},
+    ]
+
+    def use(s):
+        status = open(f"/proc/{s.main_pid()}/status", encoding="ascii").read()
+        resident = int([line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")][0])
+        return resident, len(os.listdir(f"/proc/{s.main_pid()}/fd"))
+
+    with Supervised({"a": SLEEPER}, "a", namespace) as s:
+        pid = s.wait_state("a", "ready")["pid"]
+        after = []
+        for n in range(1000):
+            services = variants[n % len(variants)]
+            for name, text in services.items():
+                s.write(f"services/{name}.service", text)
+            profile(s, *services)
+            s.ctl("reload", "--no-wait")
+            if n % 100 == 99:
+                s.write("services/a.service", SLEEPER)
+                s.write("services/b.service", "kind = group\n")
+                profile(s, "a b")
+                assert reload(s)[0].keys() >= set()
+                wait_for("at rest", lambda: set(states(s)) == {"a", "b"})
+                after.append(use(s))
+        assert s.status("a")["starts"] >= 1 and pid
+        if "asan" not in BINARY:
+            assert after[-1][0] <= after[1][0] * 1.1 + 100, after
+        assert after[-1][1] == after[1][1], after
