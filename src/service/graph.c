@@ -230,7 +230,7 @@ static void decide(const struct graph_node *node, struct graph_service *service,
 	case LIFE_FAILED:
 		/* Only an operator's stop ends these; a dependency that comes and goes does not
 		 * grant new tries. */
-		if (!s->wanted || s->renew)
+		if (!s->wanted)
 			s->verdict = GRAPH_STOP;
 		return;
 	default:

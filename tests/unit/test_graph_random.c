@@ -346,6 +346,11 @@ static void check_settled(void)
 			EXPECT(!must_go(i) || service[i].block == GRAPH_DEPENDENT,
 			       "%zu is %s, has to go, and does not", i,
 			       life_state_name(world[i].life.state));
+		bool ends = world[i].life.state == LIFE_STOPPING ||
+			    world[i].life.state == LIFE_CLEARING ||
+			    world[i].life.state == LIFE_UNDOING;
+		EXPECT(!ends || !must_go(i) || world[i].life.stop_asked,
+		       "%zu ends, has to stay so, and was not told", i);
 		if (world[i].life.state == LIFE_IDLE)
 			EXPECT(service[i].block != GRAPH_FREE, "%zu is down for no reason", i);
 		if (world[i].life.stands && !active(i))
