@@ -70,6 +70,11 @@ static void check_group(const struct service_reader *reader)
 	}
 }
 
+static bool in_private_tmp(const struct service_def *def)
+{
+	return def->private_tmp && strncmp(def->ready_path, "/tmp/", 5) == 0;
+}
+
 static void check_commands(const struct service_reader *reader)
 {
 	const struct service_def *def = &reader->draft->def;
@@ -93,6 +98,10 @@ static void check_commands(const struct service_reader *reader)
 		wrong(reader, def->watchdog_ms ? "watchdog" : "ready",
 		      "found together with root: in a root of its own the service cannot reach "
 		      "$NOTIFY_SOCKET");
+	if (daemon && def->ready == READY_PID_FILE && (def->root || in_private_tmp(def)))
+		wrong(reader, "ready",
+		      "found a pid file where only the service itself can see it (root, "
+		      "private-tmp)");
 	if (!daemon && def->ready != READY_EXIT)
 		wrong(reader, "ready",
 		      "found in a oneshot, which is ready when its start command has ended well");

@@ -333,6 +333,19 @@ static bool set_limit(struct service_reader *reader, const struct place *place,
 	return true;
 }
 
+/* What a service is told about its run has one source. */
+static bool may_be_set(const char *name, size_t length)
+{
+	static const char *const ours[] = {"INVOCATION_ID",   "NOTIFY_SOCKET",	"LISTEN_FDS",
+					   "LISTEN_PID",      "LISTEN_FDNAMES", "WATCHDOG_USEC",
+					   "WATCHDOG_PID",    "MAINPID",	"SUPERVISOR_CONFIG",
+					   "SUPERVISOR_NODE", "SUPERVISOR_RUN"};
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strlen(ours[i]) == length && strncmp(ours[i], name, length) == 0)
+			return false;
+	return true;
+}
+
 static bool set_environment(struct service_reader *reader, const struct place *place,
 			    const struct words *words, void *field)
 {
@@ -342,6 +355,9 @@ static bool set_environment(struct service_reader *reader, const struct place *p
 		size_t name = strspn(word, ALPHANUMERIC "_");
 		if (name == 0 || word[name] != '=' || (word[0] >= '0' && word[0] <= '9'))
 			return place_expected(place, word, "NAME=VALUE");
+		if (!may_be_set(word, name))
+			return place_wrong(place, "found %.*s, which the supervisor sets itself",
+					   (int)name, word);
 		for (size_t j = 0; j < environment->count; j++) {
 			if (strncmp(environment->word[j], word, name + 1) == 0)
 				return place_wrong(place, "found %.*s a second time, expected once",

@@ -59,6 +59,15 @@ static bool some_reload(const struct supervisor *sv, uint16_t index)
 	return false;
 }
 
+static bool some_reload_failed(const struct supervisor *sv, uint16_t index)
+{
+	for (size_t i = 0; i < sv->count; i++)
+		if ((i == index || sv->node[i].pool == (int)index) &&
+		    sv->instance[i]->reload_command.problem[0])
+			return true;
+	return false;
+}
+
 enum progress progress_of(const struct supervisor *sv, enum control_verb verb, uint16_t index,
 			  uint32_t starts_before)
 {
@@ -68,6 +77,8 @@ enum progress progress_of(const struct supervisor *sv, enum control_verb verb, u
 		return of_stop(sv, index);
 	if (verb == CONTROL_RELOAD && some_reload(sv, index))
 		return PROGRESS_UNDER_WAY;
+	if (verb == CONTROL_RELOAD && some_reload_failed(sv, index))
+		return PROGRESS_STUCK;
 	bool new = verb != CONTROL_RESTART || s->life.starts != starts_before ||
 		   sv->instance[index]->policy.runs_nothing;
 	if ((s->life.state == LIFE_READY || s->life.stands) && new)

@@ -100,6 +100,7 @@ int instance_init(struct instance *instance, struct supervisor *supervisor,
 	};
 	main_process_init(instance);
 	ready_init(instance);
+	reload_command_init(instance);
 	for (size_t i = 0; i < ON_DEMAND_SOCKETS_MAX; i++)
 		instance->demand[i].fd = -1;
 	return probe_init(instance) ? take_filter(instance) : -1;
@@ -121,7 +122,7 @@ void instance_take(struct instance *instance, const struct service_def *def)
 bool instance_rests(const struct instance *instance)
 {
 	return !life_is_active(&instance->supervisor->service[instance->index].life) &&
-	       !instance->probe.helper.running;
+	       !instance->probe.helper.running && !instance->reload_command.helper.running;
 }
 
 void instance_release(struct instance *instance)
@@ -372,7 +373,8 @@ bool instance_is_command(const void *context, pid_t pid)
 	const struct supervisor *sv = context;
 
 	for (size_t i = 0; i < sv->count; i++)
-		if (sv->instance[i]->pid == pid || sv->instance[i]->probe.helper.pid == pid)
+		if (sv->instance[i]->pid == pid || sv->instance[i]->probe.helper.pid == pid ||
+		    sv->instance[i]->reload_command.helper.pid == pid)
 			return true;
 	return false;
 }
@@ -449,7 +451,9 @@ bool instance_act(struct instance *instance, unsigned actions)
 	}
 	if (actions & LIFE_DO_KILL)
 		kill_all(instance);
-	if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
+	if (actions & LIFE_DO_RELOAD && instance->policy.reload == LIFE_RELOAD_COMMAND)
+		reload_command_start(instance);
+	else if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
 		log_warn("%s: signal %d", def->name, def->reload_signal);
 	if (actions & LIFE_DO_LISTEN)
 		return await_client(instance);

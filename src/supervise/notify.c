@@ -190,9 +190,10 @@ static void take_turns(struct instance *instance, const struct notify_message *s
 	struct supervisor *sv = instance->supervisor;
 	const struct life *life = &sv->service[instance->index].life;
 
-	if (said->reloading)
+	if (said->reloading && !reload_command_reloading(instance))
 		supervise_event(sv, instance->index, LIFE_RELOADS);
-	if (said->ready && (instance->def->ready == READY_NOTIFY || life->state == LIFE_RELOADING))
+	if (said->ready && !reload_command_ready(instance) &&
+	    (instance->def->ready == READY_NOTIFY || life->state == LIFE_RELOADING))
 		supervise_event(sv, instance->index, LIFE_BECAME_READY);
 	if (said->stopping)
 		supervise_event(sv, instance->index, LIFE_LEAVES);

@@ -176,7 +176,10 @@ const char *supervise_why(const struct supervisor *sv, uint16_t index, char *tex
 		else
 			probe_why(instance, text, bytes);
 		if (text[0] == '\0')
-			snprintf(text, bytes, "%s", instance->status);
+			snprintf(text, bytes, "%s",
+				 instance->reload_command.problem[0]
+					 ? instance->reload_command.problem
+					 : instance->status);
 		break;
 	case LIFE_RELOADING:
 		snprintf(text, bytes, "%s", instance->status);

@@ -31,8 +31,9 @@
 #define SHUTDOWN_MS 60000
 /* After the kill, the kernel has this long to let go. */
 #define SHUTDOWN_LAST_MS 5000
-/* Ten descriptors a service, four of them its check's, and some of our own. */
-#define DESCRIPTORS (12 * SERVICES_MAX)
+/* Sixteen descriptors a service, eight of them its check's and its reload's, and some of our own.
+ */
+#define DESCRIPTORS (18 * SERVICES_MAX)
 
 static const struct cluster_address *lease(const struct supervisor *sv, const char *name)
 {
@@ -236,6 +237,7 @@ void supervise_event(struct supervisor *sv, uint16_t index, enum life_event even
 				sv->changed(sv, index);
 		}
 		probe_follow(instance, before, starts);
+		reload_command_follow(instance, before);
 		bool rests = life->state == LIFE_IDLE || life->state == LIFE_FAILED ||
 			     life->state == LIFE_ENDED;
 		if (rests && instance->def->listen_count)
@@ -265,6 +267,10 @@ static bool settle_once(struct supervisor *sv)
 			supervise_event(
 				sv, (uint16_t)i,
 				instance_lost(sv->instance[i], "ended without a main process"));
+			moved = true;
+		}
+		if (reload_command_due(sv->instance[i])) {
+			supervise_event(sv, (uint16_t)i, LIFE_BECAME_READY);
 			moved = true;
 		}
 		if (sv->service[i].life.state == LIFE_CLEARING &&
@@ -314,7 +320,8 @@ static void reap(struct supervisor *sv)
 			if (sv->instance[i]->sweep == pid)
 				instance_swept(sv->instance[i], status);
 			sv->instance[i]->leader_reaped |= sv->instance[i]->leader == pid;
-			if (probe_reaped(sv->instance[i], pid, status))
+			if (probe_reaped(sv->instance[i], pid, status) ||
+			    helper_reaped(&sv->instance[i]->reload_command.helper, pid, status))
 				break;
 			if (sv->instance[i]->pid != pid)
 				continue;
@@ -346,6 +353,9 @@ static uint64_t run_timers(struct supervisor *sv)
 		    demand_is_unused(instance))
 			supervise_event(sv, (uint16_t)i, LIFE_UNUSED);
 		probe_timers(instance, now_ms);
+		struct helper *reload = &instance->reload_command.helper;
+		if (reload->again_at_ms && reload->again_at_ms <= now_ms)
+			helper_timer(reload);
 		if (instance->kill_at_ms && instance->kill_at_ms <= now_ms)
 			instance_kill_again(instance);
 		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
@@ -357,6 +367,7 @@ static uint64_t run_timers(struct supervisor *sv)
 		next_ms = earlier(next_ms, sv->service[i].life.deadline_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->idle_at_ms);
 		next_ms = earlier(next_ms, probe_next_ms(sv->instance[i]));
+		next_ms = earlier(next_ms, sv->instance[i]->reload_command.helper.again_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}
@@ -367,7 +378,7 @@ static uint64_t run_timers(struct supervisor *sv)
 static bool all_stopped(const struct supervisor *sv)
 {
 	for (size_t i = 0; i < sv->count; i++)
-		if (life_is_active(&sv->service[i].life) || sv->instance[i]->probe.helper.running)
+		if (!instance_rests(sv->instance[i]))
 			return false;
 	return true;
 }

@@ -25,6 +25,7 @@
 #include "src/process/seccomp.h"
 #include "src/service/graph.h"
 #include "src/supervise/probe.h"
+#include "src/supervise/reload_command.h"
 
 #define STATUS_BYTES	    120
 #define REASON_BYTES	    160
@@ -89,7 +90,8 @@ struct instance {
 	char said_error[64];	 /* ERRNO= or BUSERROR= of sd_notify, "" */
 	uint64_t kill_at_ms; /* its cgroup could not be killed, or looked into: again then; 0: no */
 	uint64_t undo_at_ms; /* no process for the stop command was to be had: next try; 0: none */
-	struct probe probe;  /* who asks whether it is ready, and well */
+	struct reload_command reload_command;
+	struct probe probe;	   /* who asks whether it is ready, and well */
 	char status[STATUS_BYTES]; /* what it says of itself: STATUS= of sd_notify */
 	char reason[REASON_BYTES]; /* how its last command ended, "" if well */
 };

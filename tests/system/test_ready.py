@@ -572,3 +572,126 @@ def test_many_wait_for_files_in_one_directory(namespace):
         watches = subprocess.run(f"grep -h ^inotify /proc/{s.main_pid()}/fdinfo/*", shell=True, text=True,
                                  capture_output=True, check=False).stdout
         assert watches == ""
+
+
+# --- reload
+
+
+RELOADED = "ready = notify\nreload = /bin/sh @RUN@/../reload.sh\n"
+
+
+def reload(s, what="exit 0"):
+    """Asks for it, with a command that does that; returns what the command line said."""
+    s.put("run/reload.sh", what)
+    return s.ctl("reload", "robot")
+
+
+def test_a_reload_command_ends_well(namespace):
+    """It runs beside the main process, which it finds in its environment; the service is not ready meanwhile."""
+    with Robot(RELOADED + "environment = COLOR=red\n", namespace, ["say('READY=1')"], {"above": SLEEPER + "requires = robot\n"}) as s:
+        pid = s.wait_state("robot", "ready")["pid"]
+        above = s.wait_state("above", "ready")["pid"]
+        s.put("run/reload.sh", f"echo $COLOR $MAINPID > {s.path('run/reloaded')}; while [ ! -e {s.path('run/go')} ]; do sleep 0.05; done")
+        s.begin("reload")
+        s.wait_state("robot", "reloading")
+        assert not s.status()["ready"]
+        wait_for("its word", lambda: s.get("run/reloaded") == f"red {pid}\n")
+        s.put("run/go", "")
+        s.wait_state("robot", "ready")
+        assert s.robot()["pid"] == pid and s.robot()["starts"] == 1 and s.status("above")["pid"] == above
+        assert reload(s).returncode == 0
+
+
+def test_a_reload_that_fails_is_told_and_all_goes_on(namespace):
+    with Robot(RELOADED, namespace, ["say('READY=1')"]) as s:
+        pid = s.wait_state("robot", "ready")["pid"]
+        answer = reload(s, "echo line 7: no such word >&2; exit 3")
+        assert answer.returncode == 1 and "reload failed: line 7: no such word" in answer.stderr
+        assert s.robot()["why"] == "reload failed: line 7: no such word"
+        assert s.state("robot") == "ready" and s.robot()["pid"] == pid
+        assert "robot: reload failed: line 7: no such word; it goes on as before" in s.messages()
+        assert reload(s).returncode == 0
+        assert s.robot()["why"] == ""
+
+
+def test_a_reload_command_that_hangs_is_killed_whole(namespace):
+    with Robot(RELOADED + "start-timeout = 3s\n", namespace, ["say('READY=1')"]) as s:
+        pid = s.wait_state("robot", "ready")["pid"]
+        answer = reload(s, "trap '' TERM\nsetsid sleep 434343 &\nsleep 424242")
+        assert answer.returncode == 1
+        assert s.robot()["why"] == "reload failed: its command has not ended in 3 s"
+        assert s.state("robot") == "ready" and s.robot()["pid"] == pid
+        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", "sleep 4[23]4[23]4"], check=False).returncode == 1)
+        assert reload(s).returncode == 0
+
+
+def test_a_stop_ends_a_reload_too(namespace):
+    with Robot(RELOADED, namespace, ["say('READY=1')"]) as s:
+        s.wait_state("robot", "ready")
+        s.put("run/reload.sh", "sleep 454545")
+        s.begin("reload")
+        s.wait_state("robot", "reloading")
+        assert s.ctl("stop", "robot").returncode == 0
+        assert s.state("robot") == "down"
+        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", "sleep 454545"], check=False).returncode == 1)
+
+
+def test_a_reload_command_that_is_not_there_is_named(namespace):
+    with Robot("ready = notify\nreload = /no/such/program\n", namespace, ["say('READY=1')"]) as s:
+        s.wait_state("robot", "ready")
+        answer = s.ctl("reload", "robot")
+        assert answer.returncode == 1 and "No such file or directory" in answer.stderr
+        assert s.state("robot") == "ready"
+
+
+def test_who_says_reloading_during_its_command_is_waited_for(namespace):
+    with Robot(RELOADED, namespace, ["say('READY=1')"]) as s:
+        s.wait_state("robot", "ready")
+        s.put("run/reload.sh", f"while [ ! -e {s.path('run/go')} ]; do sleep 0.05; done")
+        s.begin("reload")
+        s.wait_state("robot", "reloading")
+        s.tell("say('RELOADING=1')")
+        s.put("run/go", "")
+        time.sleep(0.5)
+        assert s.state("robot") == "reloading"
+        s.tell("say('READY=1')")
+        s.wait_state("robot", "ready")
+
+
+def test_a_reload_signal_reaches_the_main_process(namespace):
+    with Robot("ready = notify\nreload-signal = USR1\n", namespace,
+               ["signal.signal(signal.SIGUSR1, lambda *a: put('got', 'yes'))\nsay('READY=1')"]) as s:
+        s.wait_state("robot", "ready")
+        assert s.ctl("reload", "robot").returncode == 0
+        wait_for("the signal", lambda: s.get("run/got") == "yes")
+
+
+# --- what it finds in its environment
+
+
+@pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "LISTEN_FDS", "INVOCATION_ID", "WATCHDOG_USEC", "MAINPID"])
+def test_what_the_supervisor_says_has_one_source(name, tmp_path):
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "x.service").write_text(f"start = /bin/true\nenvironment = A=b {name}=x\n")
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "test.profile").write_text("services = x\n")
+    answer = subprocess.run([BINARY, "check", "--profile=test", str(tmp_path)], text=True, capture_output=True, check=False)
+    assert answer.returncode == 1
+    assert f"x.service:2: environment: found {name}, which the supervisor sets itself" in answer.stdout + answer.stderr
+
+
+def test_the_file_goes_before_the_default_and_nothing_is_inherited(namespace):
+    with Robot("environment = PATH=/nowhere A=b\n", namespace, ["put('env', repr(sorted(os.environ)))\nput('path', os.environ['PATH'])"]) as s:
+        wait_for("its word", lambda: s.get("run/path"))
+        assert s.get("run/path") == "/nowhere"
+        assert s.get("run/env").replace("'LC_CTYPE', ", "") == "['A', 'INVOCATION_ID', 'NOTIFY_SOCKET', 'PATH']"
+
+
+@pytest.mark.parametrize("keys", ["ready = pid-file /tmp/x.pid\nprivate-tmp = yes\n", "ready = pid-file /run/x.pid\nroot = empty\n"])
+def test_a_pid_file_that_only_the_service_can_see_is_refused(keys, tmp_path):
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services" / "x.service").write_text("start = /bin/true\n" + keys)
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "test.profile").write_text("services = x\n")
+    answer = subprocess.run([BINARY, "check", "--profile=test", str(tmp_path)], text=True, capture_output=True, check=False)
+    assert "only the service itself can see it" in answer.stdout + answer.stderr
