@@ -8,6 +8,8 @@
 #   restart how soon a killed service runs again, beside a bare loop; idle and with 500 services
 #           (a minute; only when asked for)
 #   demo    the demo: time to the first page, boot of each role, memory (minutes; only when asked for)
+#   gossip  the gossip beside serf: 6 and 100 processes in network namespaces (some 12 minutes; root;
+#           only when asked for; `gossip.py 6` for six alone)
 #   all     size and build (the default)
 
 set -euo pipefail
@@ -51,18 +53,23 @@ bench_demo() {
 	/usr/bin/python3 -B "$TOP/bench/demo.py"
 }
 
+bench_gossip() {
+	need_packages build test bench
+	/usr/bin/python3 -B "$TOP/bench/gossip.py"
+}
+
 main() {
 	local name
 	[ $# -gt 0 ] || set -- all
 	for name in "$@"; do
 		case $name in
-		size | build | boot | restart | demo) "bench_$name" ;;
+		size | build | boot | restart | demo | gossip) "bench_$name" ;;
 		all)
 			bench_size
 			bench_build
 			;;
 		help | --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0" ;;
-		*) die "unknown measurement '$name'; expected size, build, boot, restart, demo, all" ;;
+		*) die "unknown measurement '$name'; expected size, build, boot, restart, demo, gossip, all" ;;
 		esac
 	done
 }

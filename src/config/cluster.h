@@ -18,7 +18,7 @@
 #include "src/config/report.h"
 
 #define NAME_BYTES	      32 /* a name with its NUL */
-#define CLUSTER_NODES_MAX     64
+#define CLUSTER_NODES_MAX     128
 #define CLUSTER_ADDRESSES_MAX 16
 #define CLUSTER_SHARES_MAX    64
 #define KEY_BYTES	      32  /* X25519 public and secret keys (libsodium crypto_box) */

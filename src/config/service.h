@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 /* "NAME", "NAME@INSTANCE", "NAME:3" (third of a pool), with the NUL. */
-#define LISTEN_FROM_MAX	      64 /* CLUSTER_NODES_MAX */
+#define LISTEN_FROM_MAX	      128 /* CLUSTER_NODES_MAX */
 #define SERVICE_NAME_BYTES    64
 #define ON_DEMAND_SOCKETS_MAX 8
 #define DIGEST_BYTES	      16

@@ -225,7 +225,8 @@ static void on_self(const struct gossip_self *self)
 	process.next = process.now == &process.table[0] ? &process.table[1] : &process.table[0];
 	memset(process.next, 0, sizeof(*process.next));
 	process.next->self = *self;
-	process.next_seen = 0;
+	memset(process.next_seen, 0, sizeof(process.next_seen));
+	process.next_count = 0;
 }
 
 static void on_known(const struct gossip_member *known)
@@ -238,11 +239,11 @@ static void on_known(const struct gossip_member *known)
 static void on_node(const struct gossip_node *node, uint64_t now)
 {
 	if (!process.next || node->index >= process.next->self.node_count ||
-	    (process.next_seen >> node->index & 1) != 0)
+	    process.next_seen[node->index])
 		fatalx("the supervising process described node %s out of order", node->name);
 	process.next->peer[node->index].node = *node;
-	process.next_seen |= (uint64_t)1 << node->index;
-	if (process.next_seen == UINT64_MAX >> (64 - process.next->self.node_count))
+	process.next_seen[node->index] = true;
+	if (++process.next_count == process.next->self.node_count)
 		configure(now);
 }
 

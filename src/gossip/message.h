@@ -31,10 +31,10 @@
 #include <stdint.h>
 
 #define GOSSIP_CHANNEL_FD 3
-#define GOSSIP_NODES_MAX  64 /* = CLUSTER_NODES_MAX */
-#define GOSSIP_NAME_BYTES 32 /* = NAME_BYTES; NUL-padded */
-#define GOSSIP_KEY_BYTES  32 /* = KEY_BYTES */
-#define GOSSIP_KEYS_MAX	  2  /* = KEYS_MAX */
+#define GOSSIP_NODES_MAX  128 /* = CLUSTER_NODES_MAX */
+#define GOSSIP_NAME_BYTES 32  /* = NAME_BYTES; NUL-padded */
+#define GOSSIP_KEY_BYTES  32  /* = KEY_BYTES */
+#define GOSSIP_KEYS_MAX	  2   /* = KEYS_MAX */
 
 #define GOSSIP_TAGS_MAX 128 /* = MEMBERSHIP_TAGS_MAX */
 

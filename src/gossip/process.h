@@ -50,8 +50,9 @@ struct process {
 	struct membership membership;
 	struct member_status status;
 
-	struct table *next; /* being told; NULL between configurations */
-	uint64_t next_seen; /* bit N: NODE N has come */
+	struct table *next;		  /* being told; NULL between configurations */
+	bool next_seen[GOSSIP_NODES_MAX]; /* NODE has come */
+	uint16_t next_count;
 
 	struct gossip_progress progress;
 	struct gossip_member queue[PROCESS_QUEUE]; /* changes in order */

@@ -16,11 +16,12 @@ static void must(bool holds)
 		abort();
 }
 
-/* Sparse input: what is not given of a message is 0. 1 byte how many follow, then pairs offset, value. */
+/* Sparse input: what is not given of a message is 0. 1 byte how many follow, then pairs offset,
+ * value. */
 static size_t read_message(struct gossip_message *message, const uint8_t *data, size_t size)
 {
-	static const uint8_t types[] = {GOSSIP_MEMBER, GOSSIP_MEMBER, GOSSIP_MEMBER, GOSSIP_PEER,
-					GOSSIP_PROGRESS, GOSSIP_LEFT};
+	static const uint8_t types[] = {GOSSIP_MEMBER, GOSSIP_MEMBER,	GOSSIP_MEMBER,
+					GOSSIP_PEER,   GOSSIP_PROGRESS, GOSSIP_LEFT};
 	size_t pairs = data[0] % 16;
 	gossip_message_init(message, types[data[0] / 16 % 6]);
 	for (size_t i = 0; i < pairs && 2 + 2 * i < size; i++)
@@ -39,20 +40,23 @@ static void follow(struct members_cursor *cursor)
 		must(told < 2 * GOSSIP_EVENTS + 64);
 		must(memchr(record.event.member.name, 0, sizeof(record.event.member.name)));
 		must(memchr(record.event.member.tags, 0, sizeof(record.event.member.tags)));
-		must(memchr(record.event.what, 0, sizeof(record.event.what)));		/* "now" has the number of the first event that it does not contain. */
+		must(memchr(record.event.what, 0,
+			    sizeof(record.event.what))); /* "now" has the number of the first event
+							    that it does not contain. */
 		bool event = strcmp(record.event.what, "missed") != 0 &&
 			     strcmp(record.event.what, "now") != 0;
 		must(!event || record.event.number >= last);
 		if (event)
 			last = record.event.number + 1;
-members_advance(cursor);
+		members_advance(cursor);
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct cluster cluster = {
-		.name = "demo", .node_count = 3, .node = {{.name = "a"}, {.name = "b"}, {.name = "c"}}};
+	static struct cluster cluster = {.name = "demo",
+					 .node_count = 3,
+					 .node = {{.name = "a"}, {.name = "b"}, {.name = "c"}}};
 	struct members_cursor cursor;
 	memset(&view, 0, sizeof(view));
 	memset(&own, 0, sizeof(own));

@@ -1,8 +1,8 @@
 /*
- * The seal as a conversation: two siblings, a second machine with the key of one of them, and somebody
- * on the way who keeps, damages, repeats and reorders packets, all by the input's word. Whatever he
- * does: content is what was sent, once; a session's boot is one that holds the key; no answer is
- * longer than its question.
+ * The seal as a conversation: two siblings, a second machine with the key of one of them, and
+ * somebody on the way who keeps, damages, repeats and reorders packets, all by the input's word.
+ * Whatever he does: content is what was sent, once; a session's boot is one that holds the key; no
+ * answer is longer than its question.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,8 @@ struct side {
 };
 
 struct kept {
-	size_t bytes;	uint8_t packet[WIRE_PACKET_MAX_BYTES], sent[WIRE_PACKET_MAX_BYTES];
+	size_t bytes;
+	uint8_t packet[WIRE_PACKET_MAX_BYTES], sent[WIRE_PACKET_MAX_BYTES];
 	uint64_t sender_boot, number; /* of the content; 0: no heartbeat */
 };
 
@@ -53,9 +54,10 @@ static void keep(size_t slot, const uint8_t *packet, size_t bytes, uint64_t boot
 {
 	struct kept *k = &kept[slot % KEPT];
 	if (bytes == 0)
-		return;	memcpy(k->packet, packet, bytes);
+		return;
+	memcpy(k->packet, packet, bytes);
 	memcpy(k->sent, packet, bytes);
-k->bytes = bytes;
+	k->bytes = bytes;
 	k->sender_boot = boot;
 	k->number = number;
 }
@@ -64,8 +66,8 @@ static void deliver(size_t to, const struct kept *k, size_t slot, bool elsewhere
 {
 	static struct seal_opened opened;
 	struct side *s = &side[to];
-	int dropped = elsewhere ? seal_open_elsewhere(&s->self, &s->peer, k->packet, k->bytes, 7, now,
-						      &opened)
+	int dropped = elsewhere ? seal_open_elsewhere(&s->self, &s->peer, k->packet, k->bytes, 7,
+						      now, &opened)
 				: seal_open(&s->self, &s->peer, k->packet, k->bytes, now, &opened);
 	must(dropped >= 0 && dropped <= GOSSIP_DROP_REASONS);
 	uint64_t boot = s->peer.boot_id;
@@ -121,7 +123,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 4:
 			if (k->bytes > 0)
-				k->packet[(data[at] * 8u + slot / KEPT) % k->bytes] ^= 1;			break;
+				k->packet[(data[at] * 8u + slot / KEPT) % k->bytes] ^= 1;
+			break;
 		case 5:
 			now += (uint64_t)data[at + 1] * slot * 1000;
 			break;

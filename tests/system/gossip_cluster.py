@@ -137,6 +137,7 @@ class Cluster:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         node.members, node.peers, node.history, node.events = {}, {}, [], []
         node.left, node.progress = False, None
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         node.channel = ours
 
         def hand_over():
