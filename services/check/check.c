@@ -185,6 +185,7 @@ static bool ask_fastcgi(struct check *check, int fd)
 {
 	static uint8_t content[FCGI_REST_MAX];
 	uint8_t header[FCGI_HEADER_BYTES], request[64];
+	char shown[sizeof(header) + 1];
 	struct fastcgi_record record = {.type = FCGI_GET_VALUES};
 	size_t used = FCGI_HEADER_BYTES;
 
@@ -195,12 +196,15 @@ static bool ask_fastcgi(struct check *check, int fd)
 		return failed(check, "ask");
 	if (!receive_all(fd, header, sizeof(header)))
 		return cut_short(check);
-	if (!fastcgi_get_header(header, &record) || record.request != 0 ||
+	if (!fastcgi_get_header(header, &record)) {
+		printable((const char *)header, sizeof(header), shown, sizeof(shown));
+		return found(check, false, "%s %s: answers no FastCGI: \"%s…\"", check->kind->name,
+			     check->shown, shown);
+	}
+	if (record.request != 0 ||
 	    (record.type != FCGI_GET_VALUES_RESULT && record.type != FCGI_UNKNOWN_TYPE))
-		return found(check, false,
-			     "%s %s: answers no FastCGI: version %u, type %u, request %u",
-			     check->kind->name, check->shown, header[0], header[1],
-			     (unsigned)(header[2] << 8 | header[3]));
+		return found(check, false, "%s %s: answers with a record of type %u, request %u",
+			     check->kind->name, check->shown, record.type, record.request);
 	if (!receive_all(fd, content, (size_t)record.content_bytes + record.padding_bytes))
 		return cut_short(check);
 	if (record.type == FCGI_GET_VALUES_RESULT && !is_pairs(content, record.content_bytes))

@@ -51,6 +51,18 @@ static void close_all(struct helper *helper)
 	helper->error_fd = helper->cgroup_fd = -1;
 }
 
+/* Left by a supervisor that was killed, or put there by somebody: gone at the next try. */
+static void kill_strangers(struct helper *helper)
+{
+	int fd = cgroup_open(&helper->supervisor->cgroups, helper->name);
+
+	if (fd < 0)
+		return;
+	cgroup_kill(fd);
+	close(fd);
+	errno = EBUSY;
+}
+
 /* New for each run, as the service's own (instance.c). Without cgroups, its process group is what
  * can be killed. */
 static int open_cgroup(struct helper *helper, const struct service_def *def, const char **what)
@@ -61,8 +73,10 @@ static int open_cgroup(struct helper *helper, const struct service_def *def, con
 	if (sv->cgroups.fd < 0)
 		return 0;
 	*what = "cgroup";
-	if (cgroup_remove(&sv->cgroups, helper->name) < 0 && errno != ENOENT)
+	if (cgroup_remove(&sv->cgroups, helper->name) < 0 && errno == EBUSY) {
+		kill_strangers(helper);
 		return -1;
+	}
 	helper->cgroup_fd = cgroup_open(&sv->cgroups, helper->name);
 	if (helper->cgroup_fd < 0)
 		return -1;

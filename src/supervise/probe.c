@@ -43,21 +43,25 @@ static bool is_check_worker(const struct command *command)
 }
 
 /* Compiled when the first service that needs it is loaded. False after having said what failed. */
-static bool compile_filter(struct probe *probe)
+static bool take_filter(struct instance *instance)
 {
+	struct probe *probe = &instance->probe;
+	const struct service_def *def = instance->def;
+
+	probe->filter = NULL;
+	probe->no_filter = false;
+	if (!is_check_worker(&def->check) && !is_check_worker(&def->ready_probe))
+		return true;
 /* The sanitizers' own calls are in no list. */
 #ifndef __SANITIZE_ADDRESS__
 	char group[] = "@check", *word[] = {group, NULL}, error[REASON_BYTES];
 
 	probe->filter = filter_get(&(struct words){word, 1}, error, sizeof(error));
-	if (!probe->filter) {
-		log_warnx("check: seccomp: %s", error);
-		return false;
-	}
-#else
-	(void)probe;
+	probe->no_filter = !probe->filter;
+	if (probe->no_filter)
+		log_warnx("%s: check: seccomp: %s", def->name, error);
 #endif
-	return true;
+	return !probe->no_filter;
 }
 
 /* The service's user, and its root, in which the path of a socket is to be looked up. */
@@ -85,8 +89,7 @@ bool probe_init(struct instance *instance)
 	*probe = (struct probe){.policy = policy_of(def)};
 	helper_init(&probe->helper, instance->supervisor, instance, def->name, "check",
 		    helper_ended);
-	return (!is_check_worker(&def->check) && !is_check_worker(&def->ready_probe)) ||
-	       compile_filter(probe);
+	return take_filter(instance);
 }
 
 static int start_child(struct instance *instance, const struct command *command, const char **what)
@@ -99,6 +102,11 @@ static int start_child(struct instance *instance, const struct command *command,
 	struct service_def reduced;
 
 	if (is_check_worker(command)) {
+		if (instance->probe.no_filter) {
+			*what = "system call filter";
+			errno = ENOMEM;
+			return -1;
+		}
 		reduced = check_def(instance->def);
 		run.service = &reduced;
 		run.seccomp = instance->probe.filter;
@@ -342,13 +350,9 @@ void probe_follow(struct instance *instance, enum life_state before, uint32_t st
 
 void probe_redefine(struct instance *instance)
 {
-	const struct service_def *def = instance->def;
-
 	health_event(instance, HEALTH_NOT_READY);
-	if (!instance->probe.filter &&
-	    (is_check_worker(&def->check) || is_check_worker(&def->ready_probe)))
-		compile_filter(&instance->probe);
 	instance->probe.policy = policy_of(instance->def);
+	take_filter(instance);
 	if (state_of(instance) == LIFE_READY)
 		health_event(instance, HEALTH_READY);
 }

@@ -28,7 +28,8 @@ struct probe {
 	bool is_check; /* what runs is the check, else the readiness probe */
 	bool lost;     /* it could not be run for want of memory or processes */
 	bool awaits;   /* the service is executing, and whether it is ready is to be asked */
-	const struct seccomp_program *filter; /* of the worker check */
+	const struct seccomp_program *filter; /* of the worker check; NULL: not needed */
+	bool no_filter;			      /* it was needed, and not to be had */
 	bool timed_out;			      /* the check that runs was killed for that */
 	uint32_t again_after_ms;	      /* readiness: the pause after the next try in vain */
 	uint64_t again_at_ms;		      /* … and its end; 0: none */

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import subprocess
 import sys
 import time
 
@@ -248,6 +249,38 @@ def test_a_check_leaves_nothing_behind(where):
         wait_for("their end", lambda: processes(s, "sleep") == [])
 
 
+def cgroup_of(pid):
+    with open(f"/proc/{pid}/cgroup", encoding="ascii") as file:
+        path = [line[3:].strip() for line in file if line.startswith("0::")]
+    for mount in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
+        if path and os.path.exists(os.path.join(mount + path[0], "cgroup.procs")):
+            return mount + path[0]
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_whoever_sits_in_the_place_of_checks_is_sent_away():
+    """As what an earlier supervisor left that was killed: the first check cannot be run, the next one can."""
+    with supervised({"s": CHECKED + "check = command /bin/true\n"},
+                    "log s") as s:
+        group = cgroup_of(s.wait_state("s", "ready")["pid"])
+        if not group:
+            pytest.skip("no cgroups here")
+        with subprocess.Popen(["/bin/sleep", "1000"]) as stranger:
+            def sits():
+                try:
+                    os.makedirs(group + ":check", exist_ok=True)
+                    with open(group + ":check/cgroup.procs", "w", encoding="ascii") as file:
+                        file.write(str(stranger.pid))
+                except OSError:
+                    return False
+                return True
+            wait_for("a place", sits)
+            assert stranger.wait(30) == -9
+        wait_for("a good check", lambda: s.status("s")["health"] == "well")
+        assert s.status("s")["starts"] == 1
+
+
 def test_a_check_that_somebody_kills_is_a_failure_but_not_the_end():
     slow = "kind = daemon\nstart = /bin/sleep 1000000\ncheck-interval = 100ms\ncheck = command /bin/sleep 2\n" + QUICK
     with supervised({"s": slow}, "log s") as s:
@@ -292,6 +325,31 @@ def test_the_worker_runs_as_the_service_and_with_nothing_else():
         assert [status[name] for name in ("CapPrm", "CapEff", "CapInh", "CapBnd", "CapAmb")] == ["0" * 16] * 5
         assert status["NoNewPrivs"] == "1"
         assert ASAN or status["Seccomp"] == "2"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_check_that_a_reload_brings_is_made_and_is_confined():
+    port = free_port()
+    without = web(port, f"http 127.0.0.1:{port} /").replace("ready = tcp", "# ready = tcp")
+    s = supervised({"web": re.sub("^check", "# check", without, flags=re.M)}, "log web")
+    put(s, "run/web.py", WEB)
+    put(s, "run/mood", "200")
+    with s:
+        before = s.wait_state("web", "ready")
+        assert before["health"] == "unwatched"
+        s.write("services/web.service", without)
+        assert s.ctl("reload").returncode == 0
+        wait_for("a good check", lambda: s.status("web")["health"] == "well")
+        put(s, "run/mood", "hang")
+        pid = wait_for("a check", lambda: processes(s, "check"))[0]
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            assert ASAN or "Seccomp:\t2\n" in file.read()
+        put(s, "run/mood", "200")
+        assert s.status("web")["pid"] == before["pid"]
+        s.write("services/web.service", re.sub("^check", "# check", without, flags=re.M))
+        assert s.ctl("reload").returncode == 0
+        wait_for("the end of checks", lambda: s.status("web")["health"] == "unwatched" and not processes(s, "check"))
+        assert s.status("web")["pid"] == before["pid"]
 
 
 def notifier(more):
