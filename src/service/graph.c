@@ -254,27 +254,48 @@ void graph_decide(const struct graph_node *node, struct graph_service *service, 
 		decide(node, service, count, i);
 }
 
-size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
-			       size_t count, uint16_t target, uint16_t *dependents, size_t max)
+/* Of a pool's members that are up, all are among those that stop, and there are such. */
+static bool loses_members(const struct graph_node *node, const struct graph_service *service,
+			  size_t count, size_t pool, const bool *stops)
 {
-	bool member[GRAPH_SERVICES_MAX] = {false};
+	bool some = false;
+
+	for (size_t m = 0; m < count; m++) {
+		if (node[m].pool != (int)pool || !life_is_up(&service[m].life))
+			continue;
+		if (!stops[m])
+			return false;
+		some = true;
+	}
+	return some;
+}
+
+size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
+			       size_t count, uint16_t target, bool restart, uint16_t *dependents,
+			       size_t max)
+{
+	bool stops[GRAPH_SERVICES_MAX] = {false};
 	size_t found = 0;
 	bool grew = true;
 
-	member[target] = true;
+	stops[target] = true;
 	while (grew) {
 		grew = false;
 		for (size_t i = 0; i < count; i++) {
-			if (member[i] || !life_is_active(&service[i].life))
+			if (stops[i] || !life_is_active(&service[i].life))
 				continue;
-			for (size_t k = 0; k < node[i].requires_count && !member[i]; k++)
-				member[i] = member[node[i].requires[k]];
-			if (!member[i])
+			stops[i] = node[i].is_pool && loses_members(node, service, count, i, stops);
+			bool stays = restart && node[i].keeps;
+			for (size_t k = 0; k < node[i].requires_count && !stays && !stops[i]; k++)
+				stops[i] = stops[node[i].requires[k]];
+			if (!stops[i])
 				continue;
+			grew = true;
+			if (node[i].is_pool)
+				continue; /* nothing of its own that anybody could miss */
 			if (found < max)
 				dependents[found] = (uint16_t)i;
 			found++;
-			grew = true;
 		}
 	}
 	return found;

@@ -63,9 +63,11 @@ struct graph_service {
 /* Fills the out fields of service[0..count). count <= GRAPH_SERVICES_MAX. */
 void graph_decide(const struct graph_node *node, struct graph_service *service, size_t count);
 
-/* Services that require `target`, directly or not, are active, and would stop with it. Returns how
- * many; writes at most `max` indices. */
+/* Active services that would stop if `target` did: those that require it, directly or not, or a
+ * pool that loses its last member; not those that keep running because it is only restarted.
+ * Returns how many; writes at most `max` indices. */
 size_t graph_active_dependents(const struct graph_node *node, const struct graph_service *service,
-			       size_t count, uint16_t target, uint16_t *dependents, size_t max);
+			       size_t count, uint16_t target, bool restart, uint16_t *dependents,
+			       size_t max);
 
 #endif

@@ -48,15 +48,15 @@ static int refuse(const struct supervisor *sv, const char *verb, const uint16_t 
 	return -1;
 }
 
-static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool force, char *why,
-			    size_t why_bytes)
+static int refuse_if_needed(const struct supervisor *sv, uint16_t index, bool restart, bool force,
+			    char *why, size_t why_bytes)
 {
 	uint16_t dependents[SERVICES_MAX];
 
 	if (force)
 		return 0;
-	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, dependents,
-					       SERVICES_MAX);
+	size_t count = graph_active_dependents(sv->node, sv->service, sv->count, index, restart,
+					       dependents, SERVICES_MAX);
 	return count ? refuse(sv, "needed by", dependents, count, why, why_bytes) : 0;
 }
 
@@ -97,7 +97,7 @@ int supervise_start(struct supervisor *sv, uint16_t index, bool force, char *why
 
 int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why, size_t why_bytes)
 {
-	if (refuse_if_needed(sv, index, force, why, why_bytes) < 0)
+	if (refuse_if_needed(sv, index, false, force, why, why_bytes) < 0)
 		return -1;
 	want(sv, index, false);
 	supervise_settle(sv);
@@ -107,7 +107,7 @@ int supervise_stop(struct supervisor *sv, uint16_t index, bool force, char *why,
 int supervise_restart(struct supervisor *sv, uint16_t index, bool force, char *why,
 		      size_t why_bytes)
 {
-	if (sv->goal == GOAL_RUN && refuse_if_needed(sv, index, force, why, why_bytes) < 0)
+	if (sv->goal == GOAL_RUN && refuse_if_needed(sv, index, true, force, why, why_bytes) < 0)
 		return -1;
 	if (sv->goal == GOAL_RUN)
 		for (size_t i = 0; i < sv->count; i++) {

@@ -157,6 +157,8 @@ def test_who_keeps_running_when_a_requirement_is_lost_keeps_its_process(namespac
             wait_for(f"{name} with a new process", lambda name=name: s.state(name) == "ready"
                      and s.status(name)["pid"] != before[name]["pid"])
         assert s.status("keeper")["pid"] == before["keeper"]["pid"]
+        refused = s.ctl("restart", "base")
+        assert refused.returncode == 1 and "follower" in refused.stderr and "keeper" not in refused.stderr
         assert s.ctl("restart", "base", "--force").returncode == 0
         assert s.status("keeper")["pid"] == before["keeper"]["pid"]
         assert s.ctl("stop", "base", "--force").returncode == 0

@@ -178,8 +178,12 @@ static void a_pool_is_ready_while_any_member_is(void **state)
 	while (turn(4) >= 0)
 		;
 	assert_int_equal(service[3].life.state, LIFE_READY);
+	uint16_t found[MAX];
+	assert_int_equal(graph_active_dependents(node, service, 4, 0, false, found, MAX), 0);
 	service[0].life.state = LIFE_BACKOFF;
 	assert_int_equal(turn(4), -1);
+	assert_int_equal(graph_active_dependents(node, service, 4, 1, false, found, MAX), 1);
+	assert_int_equal(found[0], 3);
 	service[1].life.state = LIFE_BACKOFF;
 	assert_int_equal(turn(4), 3);
 	assert_int_equal(turn(4), 2);
@@ -192,9 +196,12 @@ static void dependents_are_found_through_others(void **state)
 
 	(void)state;
 	all_start_behind_what_they_require(NULL);
-	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, found, MAX), 3);
-	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, found, 1), 3);
-	assert_int_equal(graph_active_dependents(node, service, COUNT, NFSD, found, MAX), 0);
+	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, false, found, MAX), 3);
+	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, false, found, 1), 3);
+	assert_int_equal(graph_active_dependents(node, service, COUNT, NFSD, false, found, MAX), 0);
+	node[MOUNT].keeps = true;
+	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, true, found, MAX), 1);
+	assert_int_equal(graph_active_dependents(node, service, COUNT, DISK, false, found, MAX), 3);
 }
 
 /* Three that have nothing to do with each other. */
