@@ -64,7 +64,11 @@ static void sweep_part(struct sums *sums, uint64_t from, uint64_t to, unsigned p
 		struct plan_result result;
 		plan_from_seed(&plan, seed);
 		plan_run(&plan, &result);
-		__atomic_add_fetch(&sums->done, 1, __ATOMIC_RELAXED);
+		uint64_t done = __atomic_add_fetch(&sums->done, 1, __ATOMIC_RELAXED);
+		if (done % 50000 == 0) {
+			printf("%llu seeds so far\n", (unsigned long long)done);
+			fflush(stdout);
+		}
 		__atomic_add_fetch(&sums->events, result.events, __ATOMIC_RELAXED);
 		__atomic_add_fetch(&sums->packets, result.packets, __ATOMIC_RELAXED);
 		__atomic_add_fetch(&sums->deaths, result.deaths, __ATOMIC_RELAXED);

@@ -202,6 +202,12 @@ static void one_fault(struct world *w, const struct plan *plan)
 			world_starve(w, i, n->starved_percent == 0 ? plan->starve_percent : 0,
 				     plan->starve_period_ms * WORLD_MS);
 		break;
+	case FAULT_mixed_bit:
+		/* Upgraded, or taken back, while the cluster works. */
+		n->version = (uint8_t)(MEMBERSHIP_VERSION_MIN + world_below(w, 2));
+		if (n->up && n->m.leaving_ms == 0)
+			world_restart(w, i, world_below(w, 4) != 0);
+		break;
 	case FAULT_status_bit:
 		if (n->up && !n->asleep && n->m.leaving_ms == 0)
 			random_status(w, i);

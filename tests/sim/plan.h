@@ -20,7 +20,7 @@
 	X(starve, "a node gets a tenth of its processor")                            \
 	X(crash, "machines crash and boot again")                                    \
 	X(burst, "many crash, and come back together")                               \
-	X(mixed, "every third node speaks an older version")                         \
+	X(mixed, "every third node speaks an older version; up- and downgrades")     \
 	X(leave, "nodes say that they go, and go")                                   \
 	X(restart, "the gossip process alone is replaced, with or without a memory") \
 	X(status, "what nodes say of themselves changes")

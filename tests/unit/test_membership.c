@@ -389,6 +389,43 @@ static void a_life_follows_the_last(void **state)
 	end_world(w);
 }
 
+/* A new boot is told of the last one even while an accusation waits to be passed on to it. */
+static void an_accusation_does_not_hide_the_past(void **state)
+{
+	(void)state;
+	static struct membership_actions actions;
+	static struct membership_heartbeat sent;
+	struct world *w = new_world(3, 6);
+	run(w, 2000);
+	struct membership *m = &w->node[0].m;
+	uint64_t boot = w->node[1].boot, now = world_clock_us(w, &w->node[0]) / WORLD_MS + 150;
+	struct membership_heartbeat said = {.record_count = 1};
+	struct membership_event event = {.type = MEMBERSHIP_HEARTBEAT,
+					 .from = 2,
+					 .boot_id = w->node[2].boot,
+					 .newest = true,
+					 .heartbeat = &said};
+	said.record[0] = (struct membership_record){.index = 1,
+						    .state = MEMBER_SUSPECT,
+						    .heard_age_ms = MEMBERSHIP_AGE_NEVER,
+						    .generation = 1,
+						    .incarnation = 5,
+						    .boot_id = 77};
+	membership_step(m, &event, now, &actions);
+	assert_int_equal(m->disbelieved, 1);
+	event.from = 1;
+	event.boot_id = 77;
+	said.record[0].state = MEMBER_ALIVE;
+	said.record[0].incarnation = 6;
+	membership_step(m, &event, now + 150, &actions);
+	assert_int_equal(actions.count, 1);
+	membership_fill(m, &actions.action[0], now + 150, &sent);
+	assert_int_equal(sent.record_count, 1);
+	assert_int_equal(sent.record[0].index, 1);
+	assert_true(sent.record[0].boot_id == boot);
+	end_world(w);
+}
+
 /* Another life in our name: the number after it is ours. */
 static void own_past_is_outlived(void **state)
 {
@@ -776,6 +813,7 @@ int main(void)
 		cmocka_unit_test(a_liar_is_not_believed),
 		cmocka_unit_test(old_news_is_no_evidence),
 		cmocka_unit_test(a_life_follows_the_last),
+		cmocka_unit_test(an_accusation_does_not_hide_the_past),
 		cmocka_unit_test(own_past_is_outlived),
 		cmocka_unit_test(load_is_bounded),
 		cmocka_unit_test(larger_cluster),
