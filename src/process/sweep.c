@@ -255,16 +255,22 @@ static enum sweep_result kill_all(struct sweep *sweep)
 	return SWEEP_LEFT;
 }
 
-static _Noreturn void run_child(const struct sweep_run *run, pid_t above)
+static void prepare_child(struct sweep *sweep)
 {
-	struct sweep sweep = {.run = run, .above = above};
 	sigset_t none;
 
 	signal(SIGALRM, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	alarm(STUCK_SECONDS);
-	sweep.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	sweep->proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static _Noreturn void run_child(const struct sweep_run *run, pid_t above)
+{
+	struct sweep sweep = {.run = run, .above = above};
+
+	prepare_child(&sweep);
 	if (sweep.proc < 0 || faccessat(sweep.proc, "self/stat", F_OK, 0) < 0) {
 		if (run->leader > 0)
 			kill(-run->leader, SIGKILL);
@@ -294,4 +300,31 @@ enum sweep_result sweep_result(int status)
 		return SWEEP_STUCK;
 	int code = WEXITSTATUS(status);
 	return code <= SWEEP_BLIND ? (enum sweep_result)code : SWEEP_STUCK;
+}
+
+/* Once more than kill_all looks: what it is told by may be its memory alone. */
+static _Noreturn void look_for(const struct sweep_run *run, pid_t above, pid_t pid)
+{
+	struct sweep sweep = {.run = run, .above = above, .by_environment = true};
+
+	prepare_child(&sweep);
+	if (sweep.proc < 0 || !read_table(&sweep) || mark(&sweep) == 0)
+		_exit(1);
+	const struct process *found = find(&sweep.table, pid);
+	_exit(found && found->ours ? 0 : 1);
+}
+
+pid_t sweep_recognize(const struct sweep_run *run, pid_t pid)
+{
+	pid_t above = getpid();
+	pid_t child = fork();
+
+	if (child == 0)
+		look_for(run, above, pid);
+	return child;
+}
+
+bool sweep_recognized(int status)
+{
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }

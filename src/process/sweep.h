@@ -38,6 +38,10 @@ struct sweep_run {
 
 /* Starts a child that kills what is left of that run. Its pid, ours to reap; -1 with errno. */
 pid_t sweep_start(const struct sweep_run *run);
+/* Starts a child that looks whether `pid` is a process of that run, and kills nothing. */
+pid_t sweep_recognize(const struct sweep_run *run, pid_t pid);
+/* From the status of that child. */
+bool sweep_recognized(int status);
 /* What the child found, from its status as of waitpid(2). */
 enum sweep_result sweep_result(int status);
 

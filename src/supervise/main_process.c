@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "src/base/log.h"
+#include "src/process/sweep.h"
 #include "src/supervise/instance.h"
+#include "src/supervise/ready.h"
 
 #define ANCESTORS_MAX 64 /* looked at; who has more is nobody's descendant */
 
@@ -24,6 +26,7 @@ static void main_ended(struct watch *watch, uint32_t events);
 void main_process_init(struct instance *instance)
 {
 	instance->main = (struct watch){.fd = -1, .ready = main_ended, .owner = instance};
+	instance->candidate_fd = -1;
 }
 
 /* 0: no such process, or nobody can tell. stat(5) of /proc says it without touching the memory of
@@ -62,57 +65,128 @@ struct instance *main_process_owner(const struct supervisor *sv, pid_t pid)
 	return NULL;
 }
 
-static const char *not_its_own(const struct instance *instance, pid_t pid)
-{
-	bool its_own = instance->cgroup_fd >= 0
-			       ? cgroup_contains(instance->cgroup_fd, pid)
-			       : main_process_owner(instance->supervisor, pid) == instance;
+const char main_process_pending[] = "is looked at";
 
-	return its_own ? NULL : "is no process of it";
+static void drop_candidate(struct instance *instance)
+{
+	if (instance->candidate_fd >= 0)
+		close(instance->candidate_fd);
+	instance->candidate_fd = -1;
+	instance->candidate = 0;
 }
 
-/* Held by a pidfd first, looked at then: what is found out is about that process and no later one
- * of the same number. */
-const char *main_process_adopt(struct instance *instance, pid_t pid)
+/* An orphan, which nothing ties to its service but its memory. The pidfd stays: the number must
+ * mean the same process until the answer is there. */
+static const char *recognize(struct instance *instance, pid_t pid, int pidfd)
 {
-	struct loop *loop = &instance->supervisor->loop;
-	enum life_state state = instance->supervisor->service[instance->index].life.state;
+	int kept = pidfd >= 0 ? fcntl(pidfd, F_DUPFD_CLOEXEC, 0) : -1;
 
-	if (pid <= 1 || pid == getpid())
-		return "is none that it can have";
-	if (pid == instance->pid)
-		return NULL;
-	if (instance->purpose != RUN_START || instance->def->kind != SERVICE_DAEMON ||
-	    (state != LIFE_STARTING && state != LIFE_READY && state != LIFE_RELOADING))
-		return "comes when it has no main process to give away";
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (pidfd < 0 && errno != ENOSYS && errno != EPERM)
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM
-			       ? "cannot be held for want of descriptors"
-			       : "is no process of it";
-	const char *why = not_its_own(instance, pid);
-	if (!why && pidfd < 0 && parent_of(pid) != getpid())
-		why = "cannot be watched: this kernel has no pidfds";
-	struct watch next = {.fd = -1, .ready = main_ended, .owner = instance};
-	if (!why && pidfd >= 0) {
-		next.fd = fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
-		if (next.fd < 0)
-			why = "cannot be held for want of descriptors";
+	if (instance->recognizer > 0 || kept < 0) {
+		if (kept >= 0)
+			close(kept);
+		return instance->candidate == pid ? main_process_pending : "is no process of it";
 	}
-	if (why) {
-		if (pidfd >= 0)
-			close(pidfd);
-		return why;
+	instance->recognizer = sweep_recognize(
+		&(struct sweep_run){
+			.leader = instance->leader,
+			.main = instance->pid,
+			.invocation = instance->invocation,
+			.is_known = instance_is_command,
+			.context = instance->supervisor,
+		},
+		pid);
+	instance->candidate = pid;
+	instance->candidate_fd = kept;
+	if (instance->recognizer > 0)
+		return main_process_pending;
+	instance->recognizer = 0;
+	drop_candidate(instance);
+	return "cannot be looked at for want of processes";
+}
+
+static const char *not_its_own(struct instance *instance, pid_t pid, int pidfd)
+{
+	if (instance->cgroup_fd >= 0)
+		return cgroup_contains(instance->cgroup_fd, pid) ? NULL : "is no process of it";
+	if (main_process_owner(instance->supervisor, pid) == instance)
+		return NULL;
+	return parent_of(pid) == getpid() ? recognize(instance, pid, pidfd) : "is no process of it";
+}
+
+/* Both descriptors are taken. */
+static const char *hand_over(struct instance *instance, pid_t pid, int pidfd)
+{
+	int watched = pidfd >= 0 ? fcntl(pidfd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (pidfd >= 0 && watched < 0) {
+		close(pidfd);
+		return "cannot be held for want of descriptors";
 	}
 	main_process_over(instance);
 	if (instance->pidfd >= 0)
 		close(instance->pidfd);
 	instance->pid = pid;
 	instance->pidfd = pidfd;
-	instance->main = next;
-	if (next.fd >= 0 && loop_add(loop, &instance->main, EPOLLIN) < 0)
+	instance->main.fd = watched;
+	if (watched >= 0 && loop_add(&instance->supervisor->loop, &instance->main, EPOLLIN) < 0)
 		log_warn("%s: watch process %d", instance->def->name, (int)pid);
 	return NULL;
+}
+
+static bool may_change_hands(const struct instance *instance)
+{
+	enum life_state state = instance->supervisor->service[instance->index].life.state;
+
+	return instance->purpose == RUN_START && instance->def->kind == SERVICE_DAEMON &&
+	       (state == LIFE_STARTING || state == LIFE_READY || state == LIFE_RELOADING);
+}
+
+/* Held by a pidfd first, looked at then: what is found out is about that process and no later one
+ * of the same number. */
+const char *main_process_adopt(struct instance *instance, pid_t pid)
+{
+	if (pid <= 1 || pid == getpid())
+		return "is none that it can have";
+	if (pid == instance->pid)
+		return NULL;
+	if (!may_change_hands(instance))
+		return "comes when it has no main process to give away";
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0 && errno != ENOSYS && errno != EPERM)
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM
+			       ? "cannot be held for want of descriptors"
+			       : "is no process of it";
+	const char *why = not_its_own(instance, pid, pidfd);
+	if (!why && pidfd < 0 && parent_of(pid) != getpid())
+		why = "cannot be watched: this kernel has no pidfds";
+	if (!why)
+		return hand_over(instance, pid, pidfd);
+	if (pidfd >= 0)
+		close(pidfd);
+	return why;
+}
+
+bool main_process_recognized(struct instance *instance, pid_t reaped, int status)
+{
+	pid_t pid = instance->candidate;
+	int pidfd = instance->candidate_fd;
+	const char *why = "is no process of it";
+
+	if (instance->recognizer == 0 || instance->recognizer != reaped)
+		return false;
+	instance->recognizer = 0;
+	instance->candidate = 0;
+	instance->candidate_fd = -1;
+	if (pid == 0) { /* that run is over; the present one may have had to wait */
+		ready_recognized(instance, 0, NULL);
+		return true;
+	}
+	if (sweep_recognized(status) && may_change_hands(instance))
+		why = hand_over(instance, pid, pidfd);
+	else
+		close(pidfd);
+	ready_recognized(instance, pid, why);
+	return true;
 }
 
 /* An orphan is reaped after this turn, which tells how it ended as well; another one's child is
@@ -163,6 +237,7 @@ bool main_process_vanished(struct instance *instance)
 
 void main_process_over(struct instance *instance)
 {
+	drop_candidate(instance);
 	loop_close(&instance->supervisor->loop, &instance->main);
 	instance->awaits_main = false;
 }

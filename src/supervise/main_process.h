@@ -15,9 +15,13 @@ void main_process_init(struct instance *instance);
 /*
  * `pid` becomes its main process. NULL: done, or it is already; else why not: "is no process of
  * it", … Only what is in the service's cgroup can be; without cgroups, what descends from its
- * command.
+ * command, or what a child of ours finds to be its own by sweep.h: main_process_pending is the
+ * answer then, and ready_recognized() follows.
  */
 const char *main_process_adopt(struct instance *instance, pid_t pid);
+extern const char main_process_pending[];
+/* A process was reaped: true if it was that child. */
+bool main_process_recognized(struct instance *instance, pid_t reaped, int status);
 /* Without cgroups: whose command this process is, or a child of a child … of it; NULL: nobody's. */
 struct instance *main_process_owner(const struct supervisor *supervisor, pid_t pid);
 /*

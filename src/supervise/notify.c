@@ -133,7 +133,7 @@ static void take_main_pid(struct instance *instance, const struct notify_number 
 		return;
 	}
 	const char *why = main_process_adopt(instance, (pid_t)number->value);
-	if (!why)
+	if (!why || why == main_process_pending)
 		return;
 	snprintf(text, sizeof(text), "that process %s", why);
 	refuse_value(instance, "MAINPID", &number->text, text);

@@ -174,6 +174,8 @@ static uid_t owner_of(const struct service_def *def)
 	return def->has_user ? def->uid : 0;
 }
 
+static void look_for_file(struct instance *instance);
+
 static void take_pid(struct instance *instance, int64_t pid)
 {
 	char text[READY_PROBLEM_BYTES];
@@ -183,7 +185,27 @@ static void take_pid(struct instance *instance, int64_t pid)
 		became_ready(instance);
 		return;
 	}
+	if (why == main_process_pending)
+		return;
 	snprintf(text, sizeof(text), "%lld, which it names, %s", (long long)pid, why);
+	refuse_file(instance, text);
+}
+
+void ready_recognized(struct instance *instance, pid_t pid, const char *why)
+{
+	char text[READY_PROBLEM_BYTES];
+
+	if (instance->file_watches.count == 0) { /* it was said by a message */
+		if (why)
+			log_warnx("%s: MAINPID=%d refused: that process %s", instance->def->name,
+				  (int)pid, why);
+		return;
+	}
+	if (!why) {
+		look_for_file(instance); /* the same number is there, or by now another one */
+		return;
+	}
+	snprintf(text, sizeof(text), "%d, which it names, %s", (int)pid, why);
 	refuse_file(instance, text);
 }
 

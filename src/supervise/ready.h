@@ -9,6 +9,8 @@
 #ifndef SUPERVISOR_SUPERVISE_READY_H
 #define SUPERVISOR_SUPERVISE_READY_H
 
+#include <sys/types.h>
+
 struct supervisor;
 struct instance;
 
@@ -20,6 +22,9 @@ void ready_init(struct instance *instance);
 int ready_prepare(struct instance *instance, int *pass_fd);
 /* The start command was executed. */
 void ready_executing(struct instance *instance);
+/* Its pid file or MAINPID= named that process, and it is now the main one (`why` NULL), or is not
+ * to be. */
+void ready_recognized(struct instance *instance, pid_t pid, const char *why);
 /* It is ready, or its run is over: nothing is waited for any more. */
 void ready_over(struct instance *instance);
 

@@ -320,6 +320,8 @@ static void reap(struct supervisor *sv)
 			if (sv->instance[i]->sweep == pid)
 				instance_swept(sv->instance[i], status);
 			sv->instance[i]->leader_reaped |= sv->instance[i]->leader == pid;
+			if (main_process_recognized(sv->instance[i], pid, status))
+				break;
 			if (probe_reaped(sv->instance[i], pid, status) ||
 			    helper_reaped(&sv->instance[i]->reload_command.helper, pid, status))
 				break;

@@ -77,7 +77,10 @@ struct instance {
 	uint64_t cgroup_id;	 /* the inode of it: how processes tell which they are in */
 	int log_read, log_write; /* both ends stay ours: neither side ever sees the other gone */
 	/* Its main process has changed hands, or is about to (main_process.h). */
-	struct watch main;  /* its pidfd, once it is not the start command any more */
+	struct watch main; /* its pidfd, once it is not the start command any more */
+	/* Without cgroups: a child looks whether `candidate` is its own (sweep.h); 0: none. */
+	pid_t recognizer, candidate;
+	int candidate_fd;   /* its pidfd */
 	bool awaits_main;   /* the start command is in the background, and pid is 0 */
 	bool leader_reaped; /* without a cgroup: the number of `leader` may be another's */
 	/* How it becomes ready (ready.h). */

@@ -695,3 +695,59 @@ def test_a_pid_file_that_only_the_service_can_see_is_refused(keys, tmp_path):
     (tmp_path / "profiles" / "test.profile").write_text("services = x\n")
     answer = subprocess.run([BINARY, "check", "--profile=test", str(tmp_path)], text=True, capture_output=True, check=False)
     assert "only the service itself can see it" in answer.stdout + answer.stderr
+
+
+# --- without cgroups: an orphan is tied to its service by nothing but its memory
+
+
+def bare(robot):
+    """No cgroups for this one."""
+    script = "mount -t tmpfs tmpfs /sys/fs/cgroup"
+    prefix = ["unshare", "--mount", "--propagation=private", "sh", "-c", script + ' || exit 99; exec "$@"', "sh"]
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no such mounts here")
+    robot.wrap = prefix
+    return robot
+
+
+def test_without_cgroups_a_daemon_in_the_background_is_recognized(namespace):
+    with bare(Robot(PID_FILE + "restart-delay = 10ms\n", namespace,
+                    ["os.makedirs(where + '/d', exist_ok=True)", background()])) as s:
+        first = s.wait_state("robot", "ready")["pid"]
+        assert "no cgroup2 is mounted" in s.messages()
+        assert str(first) == s.get("run/d/robot.pid").strip()
+        s.ctl("kill", "robot", "KILL")
+        wait_for("a new one", lambda: s.state("robot") == "ready" and s.robot()["pid"] not in (0, first))
+        assert s.ctl("stop", "robot").returncode == 0
+        assert s.robot()["starts"] == 2 and s.state("robot") == "down"
+
+
+def test_without_cgroups_a_main_process_changes_hands(namespace):
+    with bare(Robot("ready = notify\n", namespace, ["say('READY=1')"])) as s:
+        first = s.wait_state("robot", "ready")["pid"]
+        s.tell("put('pid', str(orphan('signal.signal(signal.SIGUSR1, lambda *a: os._exit(9))')))")
+        s.tell("say('MAINPID=' + open(where + '/pid').read())")
+        wait_for("another pid", lambda: s.robot()["pid"] != first)
+        assert str(s.robot()["pid"]) == s.get("run/pid")
+        s.ctl("kill", "robot", "USR1")
+        assert s.wait_state("robot", "failed")["why"] == "exited with 9"
+
+
+def test_without_cgroups_another_services_orphan_is_refused(namespace):
+    orphan = "kind = oneshot\nstart = /bin/sh -c \"(setsid sleep 464646 & echo $! > @RUN@/../foreign)\"\nready = exit\n"
+    other = orphan.replace("kind = oneshot\n", "kind = daemon\n").replace("ready = exit\n", "").replace(
+        "foreign)", "foreign); exec sleep 1000000")
+    with bare(Robot("ready = notify\n", namespace, ["say('READY=1')"], {"other": other})) as s:
+        pid = s.wait_state("robot", "ready")["pid"]
+        foreign = wait_for("its pid", lambda: s.get("run/foreign").strip())
+        s.tell(f"say('MAINPID={foreign}')")
+        wait_for("the refusal", lambda: f"MAINPID={foreign} refused" in s.messages())
+        assert s.robot()["pid"] == pid
+
+
+def test_without_cgroups_stop_while_its_main_process_is_not_known_yet(namespace):
+    with bare(Robot(PID_FILE, namespace, [background("pass")])) as s:
+        wait_for("the background", lambda: s.get("run/did") == "1" and s.robot()["pid"] == 0)
+        assert s.ctl("stop", "robot").returncode == 0
+        assert s.state("robot") == "down"
+        wait_for("nothing left", lambda: subprocess.run(["pgrep", "-f", s.path("run/robot.py")], check=False).returncode == 1)
