@@ -474,7 +474,7 @@ static int load(struct supervisor *sv, bool only_sizes)
 		config_report_add(report, "reload", 0, "this node is shutting down");
 		return refused();
 	}
-	source.refuse_cycles = false;
+	source.refuse_cycles = only_sizes; /* a cycle that it started with is no news */
 	source.pool_size = sv->pool_size;
 	struct config *config = config_load(&source, report);
 	if (config) {
