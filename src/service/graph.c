@@ -62,6 +62,8 @@ static bool excludes(const struct graph_node *node, const struct graph_service *
 {
 	const struct graph_service *o = &service[other];
 
+	if (life_is_active(&service[i].life)) /* both run: only a reload can have made that wrong */
+		return other < i && life_is_active(&o->life) && o->held_up;
 	if (life_is_active(&o->life))
 		return true;
 	return other < i && o->wanted && o->conditions_hold &&
@@ -114,15 +116,13 @@ static void judge(const struct graph_node *node, struct graph_service *service, 
 		s->block = GRAPH_REQUIREMENT;
 		s->blocker = r;
 	}
-	if (!s->held_up)
-		return;
-	for (size_t k = 0; k < node[i].conflicts_count && !life_is_active(&s->life); k++) {
+	for (size_t k = 0; k < node[i].conflicts_count; k++) {
 		if (excludes(node, service, count, i, node[i].conflicts[k])) {
 			block(s, GRAPH_CONFLICT, node[i].conflicts[k]);
 			return;
 		}
 	}
-	if (s->renew) {
+	if (s->held_up && s->renew) {
 		s->held_up = false;
 		s->block = GRAPH_RENEW;
 	}

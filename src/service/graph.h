@@ -7,6 +7,9 @@
  * when it is not held up any more and none that requires it is active: so a stop runs from the
  * dependents down, a start from the dependencies up, and what nobody's fate touches keeps running.
  *
+ * Of two that exclude each other the one that runs stays; if neither does, the earlier one that can
+ * run goes first; if both do, since a reload made them exclude each other, the later one stops.
+ *
  * A restart, by an operator or for a changed definition, is a service that is not held up until it
  * has come to rest (`renew`): its dependents go and come with it by the same rules.
  */

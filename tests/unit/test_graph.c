@@ -237,6 +237,20 @@ static void of_two_that_exclude_each_other_the_earlier_runs(void **state)
 	assert_int_equal(turn(3), 1);
 }
 
+/* A reload makes them exclude each other while both run. */
+static void of_two_that_run_and_must_not_the_later_goes(void **state)
+{
+	(void)state;
+	strangers();
+	while (turn(3) >= 0)
+		;
+	exclude(0, 2);
+	assert_int_equal(turn(3), 2);
+	assert_int_equal(turn(3), -1);
+	assert_int_equal(service[2].block, GRAPH_CONFLICT);
+	assert_int_equal(service[0].life.state, LIFE_READY);
+}
+
 /* 1 cannot run beside 0; that must not keep 2, which 1 excludes, from running. */
 static void who_is_excluded_excludes_nobody(void **state)
 {
@@ -307,6 +321,7 @@ int main(void)
 		cmocka_unit_test(a_pool_is_ready_while_any_member_is),
 		cmocka_unit_test(dependents_are_found_through_others),
 		cmocka_unit_test(of_two_that_exclude_each_other_the_earlier_runs),
+		cmocka_unit_test(of_two_that_run_and_must_not_the_later_goes),
 		cmocka_unit_test(who_is_excluded_excludes_nobody),
 		cmocka_unit_test(who_cannot_run_excludes_nobody),
 		cmocka_unit_test(one_on_demand_comes_back_under_its_dependents),

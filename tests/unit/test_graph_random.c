@@ -78,8 +78,21 @@ static size_t some_earlier(uint16_t *list, size_t most, size_t than)
 	return n;
 }
 
+static bool has(const uint16_t *list, size_t list_count, size_t who)
+{
+	for (size_t k = 0; k < list_count; k++)
+		if (list[k] == who)
+			return true;
+	return false;
+}
+
+/* By a reload, while both may have been running. */
+static bool newly_excluded[MOST];
+
 static void exclude(size_t a, size_t b)
 {
+	if (has(conflicts[a], node[a].conflicts_count, b))
+		return;
 	conflicts[a][node[a].conflicts_count++] = (uint16_t)b;
 	conflicts[b][node[b].conflicts_count++] = (uint16_t)a;
 }
@@ -106,6 +119,7 @@ static void make_graph(void)
 	count = 2 + dice(MOST - 1);
 	memset(node, 0, sizeof(node));
 	memset(service, 0, sizeof(service));
+	memset(newly_excluded, 0, sizeof(newly_excluded));
 	for (size_t i = 0; i < count; i++) {
 		policy[i] = some_policy();
 		node[i] = (struct graph_node){
@@ -187,18 +201,15 @@ static bool up(size_t i)
 	return life_is_up(&world[i].life);
 }
 
-static bool has(const uint16_t *list, size_t list_count, size_t who)
-{
-	for (size_t k = 0; k < list_count; k++)
-		if (list[k] == who)
-			return true;
-	return false;
-}
+static bool must_go(size_t i);
 
 static bool is_excluded(size_t i)
 {
 	const struct graph_service *s = &service[i];
 
+	for (size_t k = 0; active(i) && k < node[i].conflicts_count; k++)
+		if (conflicts[i][k] < i && active(conflicts[i][k]) && !must_go(conflicts[i][k]))
+			return true;
 	return !active(i) &&
 	       (s->block == GRAPH_CONFLICT || (s->block == GRAPH_DEPENDENT && !s->held_up &&
 					       !s->comes_back && node[i].conflicts_count));
@@ -358,8 +369,8 @@ static void check_settled(void)
 				       world[i].life.state == LIFE_BACKOFF,
 			       "%zu is down, and its sockets take clients", i);
 		for (size_t k = 0; active(i) && k < node[i].conflicts_count; k++)
-			EXPECT(!active(conflicts[i][k]), "%zu and %u exclude each other", i,
-			       conflicts[i][k]);
+			EXPECT(!active(conflicts[i][k]) || newly_excluded[i],
+			       "%zu and %u exclude each other", i, conflicts[i][k]);
 	}
 }
 
@@ -451,13 +462,27 @@ static void start(size_t i)
 		start(requires[i][k]);
 }
 
+/* What a reload changes without a restart. Two that exclude each other from now on may both run:
+ * the later one has to go. */
+static void reload(size_t i, size_t other)
+{
+	node[i].keeps = chance(4);
+	policy[i].restart = (enum life_restart)dice(3);
+	if (chance(3) && !node[i].is_pool)
+		node[i].requires_count = some_earlier(requires[i], 3, i);
+	if (chance(2) || i == other || node[i].is_pool || node[other].is_pool)
+		return;
+	exclude(i, other);
+	newly_excluded[i] = newly_excluded[other] = true;
+}
+
 static void operator_does_something(void)
 {
 	static const enum life_event asked[] = {LIFE_RELOAD, LIFE_RELOADS,   LIFE_LEAVES,
 						LIFE_UNUSED, LIFE_UNHEALTHY, LIFE_BECAME_READY};
 	size_t i = dice((uint32_t)count);
 
-	switch (dice(7)) {
+	switch (dice(8)) {
 	case 0:
 		want(i, false);
 		break;
@@ -478,6 +503,9 @@ static void operator_does_something(void)
 	case 5:
 		if (world[i].command != NOTHING)
 			world[i].exit_ms = now_ms; /* killed */
+		break;
+	case 6:
+		reload(i, dice((uint32_t)count));
 		break;
 	default:
 		break;
@@ -543,6 +571,9 @@ static void has_to_converge(void)
 		for (size_t m = 0; node[i].is_pool && m < count; m++)
 			EXPECT(up(i) || node[m].pool != (int)i || !up(m) || node[i].requires_count,
 			       "pool %zu is down with a member up", i);
+		for (size_t k = 0; active(i) && k < node[i].conflicts_count; k++)
+			EXPECT(!active(conflicts[i][k]), "%zu and %u run in the end", i,
+			       conflicts[i][k]);
 		EXPECT(excused, "%zu could run and is %s", i, life_state_name(world[i].life.state));
 	}
 }
