@@ -206,7 +206,7 @@ static void one_fault(struct world *w, const struct plan *plan)
 		/* Upgraded, or taken back, while the cluster works. */
 		n->version = (uint8_t)(MEMBERSHIP_VERSION_MIN + world_below(w, 2));
 		if (n->up && n->m.leaving_ms == 0)
-			world_restart(w, i, world_below(w, 4) != 0);
+			world_restart(w, i, plan->mild || world_below(w, 4) != 0);
 		break;
 	case FAULT_status_bit:
 		if (n->up && !n->asleep && n->m.leaving_ms == 0)
