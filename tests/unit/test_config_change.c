@@ -116,6 +116,11 @@ static void a_pool_of_another_size(void **state)
 	assert_memory_equal(config_service(plain, "p:2")->live, config_service(sized, "p:2")->live,
 			    DIGEST_BYTES);
 	config_free(plain);
+	config_file("services/p.service", "start = /bin/x\ninstances = 4\n");
+	plain = config_good("t", NULL);
+	assert_memory_equal(config_service(plain, "p:2")->live, config_service(sized, "p:2")->live,
+			    DIGEST_BYTES);
+	config_free(plain);
 	/* It is no pool by its file: no size makes it one. */
 	config_file("services/p.service", "start = /bin/x\n");
 	config_free(sized);
