@@ -18,7 +18,8 @@ bool pidfd_cgroup(int pidfd, uint64_t *id)
 {
 	struct info info = {.mask = INFO_CGROUP | INFO_EXIT};
 
-	if (pidfd < 0 || syscall(SYS_ioctl, pidfd, GET_INFO, &info) < 0 || !(info.mask & INFO_CGROUP))
+	if (pidfd < 0 || syscall(SYS_ioctl, pidfd, GET_INFO, &info) < 0 ||
+	    !(info.mask & INFO_CGROUP))
 		return false;
 	*id = info.cgroup;
 	return true;

@@ -283,8 +283,11 @@ def test_whoever_sits_in_the_place_of_checks_is_sent_away():
                 except OSError:
                     return False
                 return True
-            wait_for("a place", sits)
-            assert stranger.wait(30) == -9
+            try:
+                wait_for("a place", sits)
+                wait_for("its end", lambda: stranger.poll() == -9)
+            finally:
+                stranger.kill()
         wait_for("a good check", lambda: s.status("s")["health"] == "well")
         assert s.status("s")["starts"] == 1
 
