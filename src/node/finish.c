@@ -237,8 +237,6 @@ bool finish_processes(void)
 {
 	if (getpid() != 1) /* kill(-1) of anybody else would be meant for the whole machine */
 		return true;
-	if (wait_for_all(0, ""))
-		return true;
 	crash_doing("finish", "processes");
 	kill(-1, SIGTERM);
 	kill(-1, SIGCONT);
@@ -313,7 +311,9 @@ static void unmount_round(const size_t *index, size_t count, uint64_t deadline_m
 						      : MOUNT_FAILED;
 		if (result[i] == MOUNT_FAILED || entry->way != MOUNT_PLAIN)
 			log_warnx("%s: %s", what[i],
-				  step[i].pid ? "does not end" : strerror(step[i].result));
+				  step[i].pid	   ? "does not end"
+				  : step[i].result ? strerror(step[i].result)
+						   : "done");
 	}
 	mounts_told(&mounts, index, result, count);
 }

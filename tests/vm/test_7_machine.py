@@ -14,7 +14,7 @@ from lone import BUILD, Lone, bake, headers
 from nodes import TOP, wait_for
 
 TROUBLE = "kind = daemon\nstart = /usr/bin/trouble {}\nrestart = never\ncapabilities = all\n"
-SERVICES = {f"services/{kind}.service": TROUBLE.format(kind) for kind in ("stuck", "freeze", "segv", "kexec")}
+SERVICES = {f"services/{kind}.service": TROUBLE.format(kind) for kind in ("stuck", "freeze", "segv", "kexec", "nofork")}
 MODULES = "boot-modules = virtio_pci virtio_net virtio_blk virtio_console virtio-rng button evdev"
 KEY = "pOCSkrZRwni5dyxWn1+puxPZBrRqtoyd+dwrRAn4ogk="
 SECRET = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE="
@@ -78,7 +78,7 @@ def trouble(lone, kind):
 
 @pytest.fixture
 def idle(lone):
-    lone.power_on(profile("log network gossip agent stuck"), "-- --profile=web")
+    lone.power_on(profile("log network gossip agent stuck", "shutdown-timeout = 15s"), "-- --profile=web")
     lone.wait_ready()
     return lone
 
@@ -130,6 +130,20 @@ def test_a_mount_from_an_address_that_never_answers_does_not_keep_it_on(lone, me
     lone.end("poweroff")
     lone.wait_off(150)
     measured("mount of a silent server: off after, s", round(time.monotonic() - begin, 1))
+    assert "reboot: Power down" in lone.said()
+
+
+def test_without_a_process_to_be_had_it_ends_all_the_same(lone, measured):
+    """No child can be made: not for a stop command, not for sync, not for reboot(2)."""
+    lone.power_on(profile("log network agent nofork"), "-- --profile=web")
+    lone.wait_ready()
+    trouble(lone, "nofork")
+    wait_for("no more processes", lambda: lone.read("/proc/sys/kernel/threads-max") == "1\n")
+    begin = time.monotonic()
+    assert lone.qmp("system_powerdown")
+    lone.wait_off()
+    measured("no processes to be had: off after, s", round(time.monotonic() - begin, 1))
+    assert "supervisor: sync: Resource temporarily unavailable" in lone.said()
     assert "reboot: Power down" in lone.said()
 
 

@@ -8,6 +8,7 @@
  *   freeze   puts process 1 into a control group and freezes that
  *   segv     sends SIGSEGV to process 1
  *   kexec    loads /boot/vmlinuz to be started
+ *   nofork   lets the kernel make no more processes, whoever asks
  *
  * Without arguments it is an emergency shell: the first one of a boot exits with 0, the next
  * with 1.
@@ -166,5 +167,7 @@ int main(int argc, char **argv)
 			kill(1, SIGSEGV);
 		else if (strcmp(argv[1], "kexec") == 0)
 			load_kernel();
+		else if (strcmp(argv[1], "nofork") == 0)
+			put("/proc/sys/kernel/threads-max", "1");
 	}
 }
