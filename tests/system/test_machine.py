@@ -153,19 +153,6 @@ def test_the_build_id_is_the_programs(namespace):
             os.kill(pid, signal.SIGKILL)
 
 
-def handlers_of(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return int(re.search(r"^SigCgt:\s+([0-9a-f]+)$", file.read(), re.MULTILINE).group(1), 16)
-
-
-def test_a_service_does_not_have_the_handlers():
-    with Supervised({"sleeper": SLEEPER}, "sleeper") as s:
-        pid = s.wait_state("sleeper", "ready")["pid"]
-        mask = sum(1 << (number - 1) for number in SIGNALS)
-        assert handlers_of(s.main_pid()) & mask == mask
-        assert handlers_of(pid) & mask == 0
-
-
 # ---- boot cannot go on
 
 
