@@ -60,7 +60,7 @@ class Network:
         return self
 
     def __exit__(self, *_):
-        for name in [self.hub, *[self.name(i) for i in range(self.count)]]:
+        for name in {self.hub, *[self.name(i) for i in range(self.count)]}:
             subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
 
     def enter(self, name):
@@ -78,6 +78,24 @@ class Network:
 
     def cut(self, index, cut=True):
         self.in_namespace(self.hub, f"link set {self.port_of_hub(index)} {'down' if cut else 'up'}")
+
+
+class Loopback(Network):
+    """The same addresses, all on the loopback device of one namespace: for so many that the kernel's table of
+    neighbours, one for all namespaces, would not hold each with each."""
+
+    def name(self, index):
+        return self.hub
+
+    def __enter__(self):
+        try:
+            self.ip(f"netns add {self.hub}")
+            self.in_namespace(self.hub, "link set lo up",
+                              *[f"addr add {self.address(i)}/16 dev lo" for i in range(self.count)])
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
 
 
 class Inside:

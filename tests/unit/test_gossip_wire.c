@@ -716,6 +716,23 @@ static void packets_under_way_make_no_conflict(void **state)
 	assert_int_equal(b.peer.boot_id, c.self.boot_id);
 }
 
+/* What was seen of a clock last may have been on its way for two seconds already. */
+static void a_late_packet_sets_no_clock(void **state)
+{
+	(void)state;
+	uint8_t last[WIRE_PACKET_MAX_BYTES];
+	size_t bytes = say(&a, "x");
+	now += 19 * SECOND / 10;
+	assert_int_equal(take(&b, packet, bytes), 0);
+	bytes = say(&a, "the last one");
+	memcpy(last, packet, bytes);
+	uint64_t then = now;
+	shake_hands(&c, &b);
+	assert_true(now - then < 3 * SECOND / 2);
+	assert_int_equal(take(&b, last, bytes), GOSSIP_DROP_BOOT + 1);
+	assert_int_equal(b.peer.conflict, SEAL_FINE);
+}
+
 static void the_one_that_is_left_is_believed_again(void **state)
 {
 	(void)state;
@@ -888,6 +905,7 @@ int main(void)
 		cmocka_unit_test_setup(a_boot_that_comes_back_is_a_second_one, setup_twins),
 		cmocka_unit_test_setup(a_boot_that_goes_on_is_a_second_one, setup_twins),
 		cmocka_unit_test_setup(packets_under_way_make_no_conflict, setup_twins),
+		cmocka_unit_test_setup(a_late_packet_sets_no_clock, setup_twins),
 		cmocka_unit_test_setup(the_one_that_is_left_is_believed_again, setup_twins),
 		cmocka_unit_test_setup(the_accused_hears_of_it_once, setup_twins),
 		cmocka_unit_test_setup(one_boot_with_two_clocks, setup_twins),
