@@ -92,6 +92,8 @@ static enum progress of_reloaded(const struct supervisor *sv, size_t index)
 
 	if (s->renew || sv->instance[index]->next)
 		return PROGRESS_UNDER_WAY;
+	if (!s->wanted)
+		return life_is_active(&s->life) ? PROGRESS_UNDER_WAY : PROGRESS_THERE;
 	if (s->life.state == LIFE_FAILED || s->life.state == LIFE_BACKOFF)
 		return PROGRESS_STUCK;
 	if (s->life.state == LIFE_READY || s->life.state == LIFE_ENDED || s->life.stands)

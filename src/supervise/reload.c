@@ -246,13 +246,15 @@ static void take_or_renew(struct supervisor *sv, uint16_t index)
 	struct graph_service *service = &sv->service[index];
 	const struct service_def *def = &sv->config->service[index];
 	const struct service_def *before = instance->next ? instance->next : instance->def;
-	bool same = same_process(before, def);
+	bool same = same_process(before, def), was_wanted = service->wanted;
 
 	if (instance->leaving)
 		service->wanted = !def->on_request; /* it was to go, and is not any more */
 	else if (before->on_request != def->on_request)
 		service->wanted = !def->on_request;
-	if (same && !instance->leaving && memcmp(before->live, def->live, DIGEST_BYTES) == 0)
+	if (same && !instance->leaving && service->wanted != was_wanted)
+		note(was_wanted ? RELOAD_STOPPED : RELOAD_STARTED, def->name);
+	else if (same && !instance->leaving && memcmp(before->live, def->live, DIGEST_BYTES) == 0)
 		outcome.kept++;
 	else if (same)
 		note(RELOAD_UPDATED, def->name);
@@ -261,6 +263,8 @@ static void take_or_renew(struct supervisor *sv, uint16_t index)
 	else
 		note(RELOAD_UPDATED, def->name);
 	instance->leaving = false;
+	if (service->wanted != was_wanted)
+		instance->reloaded = sv->reloads;
 	if (same_process(instance->def, def)) {
 		instance_take(instance, def);
 		instance->next = NULL;

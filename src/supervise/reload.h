@@ -18,9 +18,9 @@
 #include "src/supervise/supervise.h"
 
 enum reload_change {
-	RELOAD_STARTED = 1, /* new */
+	RELOAD_STARTED = 1, /* new, or not on request only any more */
 	RELOAD_RESTARTED,   /* described otherwise */
-	RELOAD_STOPPED,	    /* gone from the configuration */
+	RELOAD_STOPPED,	    /* gone from the configuration, or on request only from now on */
 	RELOAD_UPDATED,	    /* described otherwise, but not so that it has to restart now */
 	RELOAD_ADDED,	    /* new, but not to be started now */
 	RELOAD_REMOVED,	    /* gone from the configuration; nothing of it ran */

@@ -184,6 +184,49 @@ def test_what_an_operator_has_stopped_stays_stopped(namespace):
             assert "2000000" in file.read()
 
 
+def test_what_one_on_request_needs_anew_comes_along(namespace):
+    """It runs because an operator asked for it; what it requires from now on is not wanted by anybody else."""
+    with Supervised({"a": SLEEPER, "asked": SLEEPER}, "a\non-request = asked", namespace) as s:
+        s.wait_state("a", "ready")
+        s.ctl("start", "asked")
+        s.write("services/asked.service", SLEEPER + "requires = needed\n")
+        s.write("services/needed.service", SLEEPER)
+        assert reload(s) == ({"asked": "updated", "needed": "started"}, 1)
+        s.wait_state("asked", "ready")
+        assert s.state("needed") == "ready"
+        s.write("services/late.service", SLEEPER)
+        s.write("profiles/test.profile", "services = a\non-request = asked late\n")
+        assert reload(s) == ({"late": "added"}, 3)
+        assert s.state("late") == "down"
+        # From there to what runs unasked, and back.
+        profile(s, "a late")
+        changes, _ = reload(s)
+        assert changes == {"late": "started", "asked": "stopped", "needed": "stopped"}
+        assert s.state("late") == "ready"
+        s.write("profiles/test.profile", "services = a\non-request = late\n")
+        assert reload(s) == ({"late": "stopped"}, 1)
+        assert s.state("late") == "down"
+
+
+def test_there_is_room_for_so_many_and_no_more(namespace):
+    """Those who have to stop first take places until they are gone."""
+    template = {"many@": "kind = oneshot\nstart = /bin/true\nstop = /bin/sleep 3\n"}
+    with Supervised({"a": SLEEPER, **template}, "a", namespace) as s:
+        def many(first, last):
+            profile(s, "a", *(f"many@{i}" for i in range(first, last)))
+
+        many(0, 300)
+        assert len(reload(s)[0]) == 300
+        many(300, 600)
+        answer = s.ctl("reload")
+        assert answer.returncode == 1 and "found more than 512, those that have to stop first included" in answer.stderr
+        assert len(states(s)) == 301
+        many(250, 461)
+        changes, kept = reload(s, "--no-wait")
+        assert sorted(set(changes.values())) == ["started", "stopped"] and kept == 51
+        wait_for("those alone", lambda: len(states(s)) == 212 and set(states(s).values()) == {"ready"})
+
+
 def test_a_second_reload_while_the_first_is_under_way(namespace):
     """Services that are slow to stop: the last word counts, and what was taken back is not restarted."""
     slow = "kind = daemon\nstart = /bin/sh -c \"trap 'sleep 1; exit 0' TERM; while :; do sleep 0.05; done\"\n"
