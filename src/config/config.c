@@ -321,6 +321,44 @@ static void renumber(uint16_t *list, size_t count, const uint16_t *place_of)
 		list[i] = place_of[list[i]];
 }
 
+/* The service and all that it requires, through pools too; what is required stands before it. */
+static void mark_required(const struct config *config, size_t index, bool *marked)
+{
+	marked[index] = true;
+	for (size_t i = index + 1; i-- > 0;) {
+		const struct service_def *def = &config->service[i];
+		for (size_t k = 0; marked[i] && k < def->requires_count; k++)
+			marked[def->requires[k]] = true;
+		for (size_t k = 0; marked[i] && def->kind == SERVICE_POOL && k < def->wants_count;
+		     k++)
+			marked[def->wants[k]] = true;
+	}
+}
+
+/* Nothing can run that requires, however far down, what excludes it. */
+static bool conflicts_possible(struct assembly *assembly, const struct config *config,
+			       const uint16_t *order)
+{
+	bool good = true;
+	for (size_t i = 0; i < config->service_count; i++) {
+		const struct service_def *def = &config->service[i];
+		bool marked[SERVICES_MAX] = {false};
+		if (def->conflicts_count == 0)
+			continue;
+		mark_required(config, i, marked);
+		for (size_t k = 0; k < def->conflicts_count; k++) {
+			if (!marked[def->conflicts[k]])
+				continue;
+			config_report_add(assembly->loader->report, def->file,
+					  assembly->draft[order[i]]->conflicts.line,
+					  "conflicts: found %s, which %s requires, directly or not",
+					  config->service[def->conflicts[k]].name, def->name);
+			good = false;
+		}
+	}
+	return good;
+}
+
 /* The drafts, in order, as the configuration's services. */
 static bool finish(struct config *config, struct assembly *assembly)
 {
@@ -347,7 +385,7 @@ static bool finish(struct config *config, struct assembly *assembly)
 		if (def->pool >= 0)
 			def->pool = place_of[def->pool];
 	}
-	return true;
+	return conflicts_possible(assembly, config, order);
 }
 
 static void hash(crypto_generichash_state *state, const char *text)

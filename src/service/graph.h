@@ -25,7 +25,8 @@
 #define GRAPH_SERVICES_MAX 512
 
 /* What does not change: indices into the same array. No cycles over requires, wants and after
- * together. */
+ * together; none excludes what it requires, directly or through others; what is wanted stands
+ * behind what it requires, and a pool behind its members. */
 struct graph_node {
 	const uint16_t *requires, *wants, *after;
 	const uint16_t *conflicts; /* both ways: if a names b, b names a */

@@ -298,10 +298,16 @@ static bool settle_once(struct supervisor *sv)
 	return moved;
 }
 
+/* Each decision may make others due, for as many rounds as services stand on each other: if they
+ * went on beyond that, all other work goes on beside them. */
 void supervise_settle(struct supervisor *sv)
 {
-	while (settle_once(sv))
+	size_t rounds = 0, most = 8 * sv->count + 64;
+
+	while (settle_once(sv) && ++rounds < most)
 		;
+	if (rounds == most)
+		log_warnx("decisions about services contradict each other without end");
 	gossip_link_update(sv);
 	if (sv->settled)
 		sv->settled(sv);

@@ -60,6 +60,24 @@ static void order_follows_what_is_needed(void **state)
 	config_free(config);
 }
 
+/* Whichever of the two says so; through others and through a pool. */
+static void nothing_requires_what_excludes_it(void **state)
+{
+	(void)state;
+	config_file("profiles/t.profile", "services = x\n");
+	config_file("services/x.service", "start = /bin/x\nrequires = pool\nconflicts = b\n");
+	config_file("services/pool.service", "start = /bin/x\ninstances = 2\nrequires = a\n");
+	config_file("services/a.service", "start = /bin/x\nrequires = b\n");
+	config_file("services/b.service", "start = /bin/x\n");
+	config_refused(__LINE__, config_try("t", NULL),
+		       "services/x.service:3: conflicts: found b, which x requires, directly or "
+		       "not");
+	config_file("services/x.service", "start = /bin/x\nrequires = pool\n");
+	config_file("services/b.service", "start = /bin/x\nconflicts = x\n");
+	config_refused(__LINE__, config_try("t", NULL),
+		       "services/x.service: conflicts: found b, which x requires, directly or not");
+}
+
 static void cycles_show_their_path(void **state)
 {
 	(void)state;
@@ -551,6 +569,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(order_follows_what_is_needed, begin_empty),
+		cmocka_unit_test_setup(nothing_requires_what_excludes_it, begin_empty),
 		cmocka_unit_test_setup(cycles_show_their_path, begin_empty),
 		cmocka_unit_test_setup(a_long_cycle_fits_its_message, begin_empty),
 		cmocka_unit_test_setup(who_needs_what_is_missing, begin_empty),

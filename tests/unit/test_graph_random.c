@@ -86,12 +86,33 @@ static bool has(const uint16_t *list, size_t list_count, size_t who)
 	return false;
 }
 
+static bool depends(size_t i, size_t on)
+{
+	bool found = i == on;
+
+	for (size_t k = 0; k < node[i].requires_count; k++)
+		found |= depends(requires[i][k], on);
+	for (size_t m = 0; node[i].is_pool && m < count; m++)
+		found |= node[m].pool == (int)i && depends(m, on);
+	return found;
+}
+
+/* What the configuration refuses: one that requires, however far down, what excludes it. */
+static bool is_impossible(void)
+{
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < node[i].conflicts_count; k++)
+			if (depends(i, conflicts[i][k]))
+				return true;
+	return false;
+}
+
 /* By a reload, while both may have been running. */
 static bool newly_excluded[MOST];
 
 static void exclude(size_t a, size_t b)
 {
-	if (has(conflicts[a], node[a].conflicts_count, b))
+	if (has(conflicts[a], node[a].conflicts_count, b) || depends(a, b) || depends(b, a))
 		return;
 	conflicts[a][node[a].conflicts_count++] = (uint16_t)b;
 	conflicts[b][node[b].conflicts_count++] = (uint16_t)a;
@@ -468,8 +489,11 @@ static void reload(size_t i, size_t other)
 {
 	node[i].keeps = chance(4);
 	policy[i].restart = (enum life_restart)dice(3);
-	if (chance(3) && !node[i].is_pool)
+	if (chance(3) && !node[i].is_pool) {
 		node[i].requires_count = some_earlier(requires[i], 3, i);
+		if (is_impossible())
+			node[i].requires_count = 0;
+	}
 	if (chance(2) || i == other || node[i].is_pool || node[other].is_pool)
 		return;
 	exclude(i, other);
