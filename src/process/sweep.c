@@ -17,12 +17,14 @@
 #define SWEEP_MS	  1500 /* after that: SWEEP_LEFT */
 #define STUCK_SECONDS	  3    /* alarm(2): /proc does not answer */
 #define PAUSE_MS	  5    /* for what was killed to end */
+#define UNSURE_MS	  500  /* … for one that is in the middle of execve(2) */
 #define ENVIRONMENT_BYTES (256 * 1024)
 
 struct process {
 	pid_t pid, parent, group, session;
 	unsigned long long started; /* clock ticks after boot: with the pid, who it is */
-	bool ours;		    /* of the service */
+	char state;
+	bool ours; /* of the service */
 };
 
 struct table {
@@ -35,6 +37,8 @@ struct sweep {
 	pid_t above; /* the supervising process */
 	int proc;    /* directory /proc */
 	bool by_environment;
+	bool unsure; /* an orphan had no environment */
+	int looks;   /* at environments so far */
 	struct table table;
 };
 
@@ -76,6 +80,7 @@ static bool read_process(const struct sweep *sweep, pid_t pid, struct process *p
 	process->parent = parent;
 	process->group = group;
 	process->session = session;
+	process->state = state;
 	return (state != 'Z' && state != 'X') || threads > 1;
 }
 
@@ -132,15 +137,19 @@ static bool read_table(struct sweep *sweep)
 	return whole;
 }
 
-/* "INVOCATION_ID=…" among the NUL-terminated strings of /proc/PID/environ. */
-static bool has_invocation(const struct sweep *sweep, pid_t pid)
+/*
+ * "INVOCATION_ID=…" among the NUL-terminated strings of /proc/PID/environ. It is empty for a moment
+ * in the middle of execve(2): one that does not sleep is looked at again, any other once.
+ */
+static bool has_invocation(struct sweep *sweep, const struct process *process)
 {
 	static char text[ENVIRONMENT_BYTES];
 	static const char variable[] = "INVOCATION_ID=";
 	char name[32];
 
-	snprintf(name, sizeof(name), "%d/environ", pid);
+	snprintf(name, sizeof(name), "%d/environ", process->pid);
 	ssize_t bytes = read_file(sweep->proc, name, text, sizeof(text));
+	sweep->unsure |= bytes == 0 && (process->state != 'S' || sweep->looks == 0);
 	for (const char *p = text; p < text + bytes; p += strlen(p) + 1)
 		if (strncmp(p, variable, sizeof(variable) - 1) == 0)
 			return strcmp(p + sizeof(variable) - 1, sweep->run->invocation) == 0;
@@ -155,7 +164,7 @@ static bool leader_is_known(const struct sweep *sweep)
 {
 	const struct sweep_run *run = sweep->run;
 
-	return run->leader > 0 && (run->leader == run->main || !find(&sweep->table, run->leader));
+	return run->leader > 0 && (!run->reaped || !find(&sweep->table, run->leader));
 }
 
 static bool is_of(const struct process *process, pid_t leader)
@@ -164,7 +173,7 @@ static bool is_of(const struct process *process, pid_t leader)
 	       (process->pid == leader || process->session == leader || process->group == leader);
 }
 
-static bool is_seed(const struct sweep *sweep, const struct process *process, bool by_leader)
+static bool is_seed(struct sweep *sweep, const struct process *process, bool by_leader)
 {
 	const struct sweep_run *run = sweep->run;
 
@@ -175,7 +184,7 @@ static bool is_seed(const struct sweep *sweep, const struct process *process, bo
 	if (run->leader == 0 && !run->invocation)
 		return true;
 	return sweep->by_environment && run->invocation &&
-	       !run->is_known(run->context, process->pid) && has_invocation(sweep, process->pid);
+	       !run->is_known(run->context, process->pid) && has_invocation(sweep, process);
 }
 
 /* Returns how many there are. */
@@ -237,18 +246,21 @@ static enum sweep_result kill_all(struct sweep *sweep)
 	struct timespec start;
 	size_t before = 0;
 
+	sweep->looks = 0;
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	while (elapsed_ms(&start) < SWEEP_MS) {
 		if (!read_table(sweep))
 			return SWEEP_LEFT;
+		sweep->unsure = false;
 		size_t count = mark(sweep);
-		if (count == 0)
+		sweep->looks++;
+		if (count == 0 && !(sweep->unsure && elapsed_ms(&start) < UNSURE_MS))
 			return SWEEP_CLEAN;
 		int signal_number = count == before ? SIGKILL : SIGSTOP;
 		for (size_t i = 0; i < sweep->table.count; i++)
 			if (sweep->table.process[i].ours)
 				kill_one(sweep, &sweep->table.process[i], signal_number);
-		if (signal_number == SIGKILL)
+		if (signal_number == SIGKILL || count == 0)
 			nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
 		before = count;
 	}

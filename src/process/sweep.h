@@ -28,8 +28,9 @@ enum sweep_result {
 
 /* What a run is known by. `leader` 0 and `invocation` NULL: everything below us. */
 struct sweep_run {
-	pid_t leader; /* its command; if that is reaped, the number may be another's by now */
-	pid_t main;   /* the process that it is held by, not reaped yet; 0: none */
+	pid_t leader;		/* its command */
+	bool reaped;		/* … is, and its number perhaps another's by now */
+	pid_t main;		/* the process that it is held by, not reaped yet; 0: none */
 	const char *invocation; /* of its environment */
 	/* Whether this child of ours is another service's command: its environment is not read. */
 	bool (*is_known)(const void *context, pid_t pid);

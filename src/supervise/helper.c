@@ -314,7 +314,7 @@ static void sweep(struct helper *helper)
 		return;
 	helper->sweep = sweep_start(&(struct sweep_run){
 		.leader = helper->leader,
-		.main = helper->pid,
+		.reaped = helper->pid == 0,
 		.invocation = helper->invocation,
 		.is_known = instance_is_command,
 		.context = helper->supervisor,

@@ -386,6 +386,7 @@ static void sweep(struct instance *instance)
 		return;
 	instance->sweep = sweep_start(&(struct sweep_run){
 		.leader = instance->leader,
+		.reaped = instance->leader_reaped,
 		.main = instance->pid,
 		.invocation = instance->invocation,
 		.is_known = instance_is_command,

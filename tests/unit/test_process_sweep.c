@@ -104,7 +104,8 @@ static void test_after_its_leader_was_reaped(void **state)
 	pid_t leader = start(MINE, "sleep 1000 & (setsid setsid sleep 1000 &) ; sleep 0.2; echo");
 	assert_int_equal(waitpid(leader, NULL, 0), leader);
 	int killed = 0;
-	struct sweep_run run = {.leader = leader, .invocation = MINE, .is_known = nobody};
+	struct sweep_run run = {
+		.leader = leader, .reaped = true, .invocation = MINE, .is_known = nobody};
 	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
 	assert_int_equal(killed, 2);
 	killed = 0;
@@ -124,6 +125,33 @@ static void test_the_environment_of_a_command_is_not_looked_at(void **state)
 	run.is_known = nobody;
 	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
 	assert_int_equal(killed, 1);
+}
+
+/* The story: a process in the middle of execve(2) has none, and was taken for a stranger. */
+static void test_one_that_runs_without_an_environment_is_looked_at_again(void **state)
+{
+	(void)state;
+	char *const none[] = {NULL};
+	int out[2], killed = 0;
+	char byte;
+	assert_int_equal(pipe(out), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		setsid();
+		dup2(out[1], 1);
+		execle("/bin/sh", "sh", "-c", "echo; while :; do :; done", NULL, none);
+		_exit(127);
+	}
+	assert_int_equal(read(out[0], &byte, 1), 1);
+	close(out[0]);
+	close(out[1]);
+	struct timespec start;
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	struct sweep_run run = {.invocation = MINE, .is_known = nobody};
+	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
+	assert_true(elapsed_ms(&start) >= UNSURE_MS);
+	assert_int_equal(killed, 0);
+	end(pid);
 }
 
 static void test_everything_below_us(void **state)
@@ -185,9 +213,9 @@ static void check_marks(const struct sweep_run *run, const struct row *row, size
 			fail_msg("process %d", process[i].pid);
 }
 
-#define P(pid, parent, group, session, ours)                  \
-	{                                                     \
-		{pid, parent, group, session, 0, false}, ours \
+#define P(pid, parent, group, session, ours)                       \
+	{                                                          \
+		{pid, parent, group, session, 0, 'S', false}, ours \
 	}
 
 static void test_who_belongs_to_it(void **state)
@@ -215,6 +243,20 @@ static void test_a_main_process_that_is_not_the_command(void **state)
 		P(211, 1, 211, 210, true),
 		P(300, US, 300, 300, false),
 	};
+	struct sweep_run run = {.leader = 200, .reaped = true, .main = 210, .is_known = nobody};
+	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
+}
+
+/* Its main process is another, but its command still lives as well. */
+static void test_a_command_beside_its_main_process(void **state)
+{
+	(void)state;
+	static const struct row row[] = {
+		P(200, US, 200, 200, true),
+		P(201, 200, 201, 201, true),
+		P(210, US, 210, 210, true),
+		P(300, US, 300, 300, false),
+	};
 	struct sweep_run run = {.leader = 200, .main = 210, .is_known = nobody};
 	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
 }
@@ -228,7 +270,7 @@ static void test_a_stranger_with_the_leaders_number_is_left_alone(void **state)
 		P(201, 200, 200, 200, false),
 		P(300, US, 300, 300, false),
 	};
-	struct sweep_run run = {.leader = 200, .is_known = nobody};
+	struct sweep_run run = {.leader = 200, .reaped = true, .is_known = nobody};
 	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
 }
 
@@ -248,10 +290,12 @@ int main(void)
 		cmocka_unit_test(test_a_run_ends_as_a_whole_and_alone),
 		cmocka_unit_test(test_after_its_leader_was_reaped),
 		cmocka_unit_test(test_the_environment_of_a_command_is_not_looked_at),
+		cmocka_unit_test(test_one_that_runs_without_an_environment_is_looked_at_again),
 		cmocka_unit_test(test_everything_below_us),
 		cmocka_unit_test(test_a_name_that_looks_like_the_rest_of_the_line),
 		cmocka_unit_test(test_who_belongs_to_it),
 		cmocka_unit_test(test_a_main_process_that_is_not_the_command),
+		cmocka_unit_test(test_a_command_beside_its_main_process),
 		cmocka_unit_test(test_a_stranger_with_the_leaders_number_is_left_alone),
 		cmocka_unit_test(test_how_the_child_ended),
 	};
