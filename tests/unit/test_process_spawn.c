@@ -200,6 +200,23 @@ static void test_descriptors_are_the_documented_ones(void **state)
 	assert_string_equal(result.output, "unset\n");
 	char text[16];
 	assert_int_equal(read(sockets[3], text, sizeof(text)), 6);
+
+	/* Where it says that it is ready: above all these, with nothing between. */
+	static const int numbers[] = {6, 7, 9, 60, 63};
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		char expected[128];
+		context.ready_fd = sockets[0];
+		service.ready_fd = numbers[i];
+		run_shell(&service, list, &context, &result);
+		snprintf(expected, sizeof(expected),
+			 "0 socket:\n1 pipe:\n2 pipe:\n3 socket:\n4 socket:\n5 socket:\n"
+			 "%d socket:\n",
+			 service.ready_fd);
+		assert_string_equal(result.output, expected);
+	}
+	service.ready_fd = 5; /* the check of the file lets no such thing through */
+	run_shell(&service, list, &context, &result);
+	assert_int_equal(result.error.stage, STAGE_DESCRIPTORS);
 	for (int i = 0; i < 4; i++)
 		close(sockets[i]);
 	close(leak);
