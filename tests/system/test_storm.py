@@ -133,14 +133,14 @@ def test_a_storm_of_orphans_hides_nothing(helper, namespace):
 
 
 def test_status_answers_beside_a_fork_bomb(helper, namespace):
-    services = {"bomb": f"start = {helper('process')} bomb\nuser = {BOMBER}\nlimit-nproc = 200\nstop-timeout = 300ms\n"
+    services = {"bomb": f"start = {helper('process')} bomb\nuser = {BOMBER}\nlimit-nproc = 100\nstop-timeout = 300ms\n"
                         "restart = never\nnice = 19\n",
                 "other": SLEEPER}
     with Supervised(services, "bomb other", namespace) as s:
         pid = s.wait_state("other", "ready")["pid"]
-        wait_for("its many processes", lambda: len(pids_in_test(s)) > 150)
+        wait_for("its many processes", lambda: len(pids_in_test(s)) > 60)
         with Asking(s) as asking:
-            wait_for("some answers", lambda: asking.answers >= 5 or asking.failure, LONG_S)
+            wait_for("some answers", lambda: asking.answers >= 3 or asking.failure, LONG_S)
             assert s.ctl("stop", "bomb", timeout=LONG_S).returncode == 0
         assert asking.longest_s < 30
         assert s.status("other")["pid"] == pid
