@@ -45,12 +45,12 @@ void packets_send(const struct membership_action *action, uint64_t now)
 	struct peer *peer = &process.now->peer[action->index];
 	uint8_t content[WIRE_CONTENT_MAX_BYTES], packet[WIRE_PACKET_MAX_BYTES];
 	static struct membership_heartbeat heartbeat;
-	struct wire_timing timing;
-
-	/* Asking is not only for the unknown: what a sibling asks may be drowned in a flood, the
-	 * answer to our question is not (seal.h). */
-	if (peer->seal.boot_id == 0 || peer->seal.stranger ||
-	    now - peer->seal.newest_us > UNHEARD_US)
+	struct wire_timing timing; /* Asking is not only for the unknown: what a silent sibling asks
+				    * after a reboot may be drowned in a flood, the answer to our
+				    * question is not (seal.h). */
+	bool silent = process.now->member[action->index].state != MEMBER_ALIVE &&
+		      now - peer->seal.newest_us > UNHEARD_US;
+	if (peer->seal.boot_id == 0 || peer->seal.stranger || silent)
 		send_hello(peer, now);
 	if (peer->seal.boot_id == 0)
 		return;
