@@ -37,9 +37,9 @@ struct sweep {
 	pid_t above; /* the supervising process */
 	int proc;    /* directory /proc */
 	bool by_environment;
-	bool unsure; /* an orphan had no environment */
-	int looks;   /* at environments so far */
-	struct table table;
+	bool unsure;		    /* an orphan had no environment */
+	int looks;		    /* at environments so far */
+	struct table table, before; /* now, and at the look before */
 };
 
 static ssize_t read_file(int directory, const char *name, char *text, size_t text_bytes)
@@ -119,7 +119,10 @@ static bool read_table(struct sweep *sweep)
 	int fd = openat(sweep->proc, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
 	bool whole = true;
+	struct table reused = sweep->before;
 
+	sweep->before = sweep->table;
+	sweep->table = reused;
 	sweep->table.count = 0;
 	if (!directory)
 		return false;
@@ -173,11 +176,21 @@ static bool is_of(const struct process *process, pid_t leader)
 	       (process->pid == leader || process->session == leader || process->group == leader);
 }
 
+/* What dies has no environment and perhaps no parent of ours any more, but still its files: it is
+ * waited for. */
+static bool was_ours(const struct sweep *sweep, const struct process *process)
+{
+	const struct process *before = find(&sweep->before, process->pid);
+
+	return before && before->ours && before->started == process->started;
+}
+
 static bool is_seed(struct sweep *sweep, const struct process *process, bool by_leader)
 {
 	const struct sweep_run *run = sweep->run;
 
-	if ((by_leader && is_of(process, run->leader)) || is_of(process, run->main))
+	if ((by_leader && is_of(process, run->leader)) || is_of(process, run->main) ||
+	    was_ours(sweep, process))
 		return true;
 	if (process->parent != sweep->above)
 		return false;
@@ -245,6 +258,7 @@ static enum sweep_result kill_all(struct sweep *sweep)
 {
 	struct timespec start;
 	size_t before = 0;
+	long unsure_ms = -1; /* since when */
 
 	sweep->looks = 0;
 	clock_gettime(CLOCK_MONOTONIC, &start);
@@ -254,7 +268,9 @@ static enum sweep_result kill_all(struct sweep *sweep)
 		sweep->unsure = false;
 		size_t count = mark(sweep);
 		sweep->looks++;
-		if (count == 0 && !(sweep->unsure && elapsed_ms(&start) < UNSURE_MS))
+		if (sweep->unsure && unsure_ms < 0)
+			unsure_ms = elapsed_ms(&start);
+		if (count == 0 && !(sweep->unsure && elapsed_ms(&start) - unsure_ms < UNSURE_MS))
 			return SWEEP_CLEAN;
 		int signal_number = count == before ? SIGKILL : SIGSTOP;
 		for (size_t i = 0; i < sweep->table.count; i++)

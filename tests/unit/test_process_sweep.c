@@ -261,6 +261,40 @@ static void test_a_command_beside_its_main_process(void **state)
 	check_marks(&run, row, sizeof(row) / sizeof(row[0]));
 }
 
+/* The story: a killed one that had lost its memory, but not its files, was seen as nobody's. */
+static void test_one_that_was_ours_is_ours_until_it_is_gone(void **state)
+{
+	(void)state;
+	struct process before[] = {
+		{.pid = 300,
+		 .parent = US,
+		 .group = 300,
+		 .session = 300,
+		 .started = 7,
+		 .ours = true},
+		{.pid = 301,
+		 .parent = US,
+		 .group = 301,
+		 .session = 301,
+		 .started = 7,
+		 .ours = true},
+		{.pid = 302, .parent = US, .group = 302, .session = 302, .started = 7},
+	};
+	struct process now[] = {
+		{.pid = 300, .parent = US, .group = 300, .session = 300, .started = 7},
+		{.pid = 301, .parent = US, .group = 301, .session = 301, .started = 8},
+		{.pid = 302, .parent = US, .group = 302, .session = 302, .started = 7},
+	};
+	struct sweep_run run = {.leader = 200, .reaped = true, .is_known = nobody};
+	struct sweep sweep = {.run = &run,
+			      .above = US,
+			      .proc = -1,
+			      .table = {now, 3, 3},
+			      .before = {before, 3, 3}};
+	assert_int_equal(mark(&sweep), 1);
+	assert_true(now[0].ours);
+}
+
 /* The leader was reaped, nothing of its session was left, and the kernel gave its number away. */
 static void test_a_stranger_with_the_leaders_number_is_left_alone(void **state)
 {
@@ -296,6 +330,7 @@ int main(void)
 		cmocka_unit_test(test_who_belongs_to_it),
 		cmocka_unit_test(test_a_main_process_that_is_not_the_command),
 		cmocka_unit_test(test_a_command_beside_its_main_process),
+		cmocka_unit_test(test_one_that_was_ours_is_ours_until_it_is_gone),
 		cmocka_unit_test(test_a_stranger_with_the_leaders_number_is_left_alone),
 		cmocka_unit_test(test_how_the_child_ended),
 	};
