@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -385,6 +386,18 @@ def test_a_watchdog_that_is_fed_stays_calm_and_then_bites(where):
         put(s, "run/say", "READY=1 once")
         wait_for("the restart", lambda: s.status("s")["starts"] > 1)
         wait_for("the reason", lambda: "s: unhealthy: no WATCHDOG=1 in 1 s; again in " in s.messages())
+
+
+def test_a_late_supervisor_reads_before_it_judges():
+    """It is kept from its work for longer than the period; the pings that came meanwhile wait in its socket."""
+    with with_notifier("watchdog = 3s\n", say="READY=1 WATCHDOG=1") as s:
+        before = s.wait_state("s", "ready")
+        time.sleep(0.5)
+        s.signal(signal.SIGSTOP)
+        time.sleep(4)
+        s.signal(signal.SIGCONT)
+        time.sleep(1)
+        assert (s.status("s")["pid"], s.status("s")["starts"]) == (before["pid"], 1), s.messages()
 
 
 def test_a_service_may_call_for_its_own_end():
