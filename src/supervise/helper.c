@@ -241,7 +241,10 @@ static bool read_output(struct helper *helper)
 		take_output(helper, bytes, (size_t)n);
 		helper->output_bytes += (size_t)n;
 	}
-	/* One that writes without end must not keep us busy. */
+	/* One that writes without end must not keep us busy; what it was about to write is no line.
+	 */
+	if (helper->output_bytes > OUTPUT_BYTES_MAX && helper->text[0])
+		helper->line_used = 0;
 	if (n <= 0 || helper->output_bytes > OUTPUT_BYTES_MAX) {
 		loop_close(&helper->supervisor->loop, &helper->output);
 		return false;
