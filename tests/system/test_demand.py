@@ -94,6 +94,7 @@ def test_a_client_that_stays_keeps_it_running(namespace, echo):
     port = free_port(socket.AF_INET, socket.SOCK_STREAM)
     services = {"echo": f"{echo}listen = tcp 127.0.0.1:{port}\nidle-stop = 100ms\n", "clock": "start = /bin/sleep 1\nrestart-delay = 1ms\n"}
     with Supervised(services, "echo clock", namespace) as s:
+        s.wait_state("echo", "listening")
         with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
             client.send(b"stay")
             assert client.recv(100) == b"echo stay"
