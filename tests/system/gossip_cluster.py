@@ -196,7 +196,7 @@ class Cluster:
             rest = start + seconds - time.monotonic()
             assert rest > 0, "not within %s s: %s" % (
                 seconds, {n.name: {i: m["state"] for i, m in n.members.items()} for n in self.nodes})
-            self.pump(rest)
+            self.pump(min(rest, 0.2))
         return time.monotonic() - start
 
     def ask(self, node):

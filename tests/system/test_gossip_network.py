@@ -80,36 +80,40 @@ def test_a_flooded_node_still_sees_who_dies_and_comes(six, kind, tmp_path):
         pathlib.Path(name).write_text("\n".join(lines), encoding="ascii")
     for node in six.nodes:
         node.history.clear()
-    before = six.ask(victim)
-    flooder = flood(six, victim, name, 9, sources)
-    six.run(2)
-    six.kill(other)
-    took = six.until(lambda: victim.state(4) == "dead", 6)
-    six.start(other)
-    back = six.until(lambda: victim.state(4) == "alive" and other.state(0) == "alive", 6)
-    six.run(1)
-    after = six.ask(victim)
-    sent = int(flooder.communicate(timeout=30)[0])
-    dropped = {k: after["dropped"][k] - before["dropped"][k] for k in before["dropped"]}
-    cpu = open(f"/proc/{victim.process.pid}/stat", encoding="ascii").read().split()[13:15]
-    print(f"{kind}: {sent} forged packets in 9 s; dead after {took:.2f} s, back after {back:.2f} s; "
-          f"processor {(int(cpu[0]) + int(cpu[1])) / os.sysconf('SC_CLK_TCK'):.2f} s; {dropped}")
-    assert sent > 20000
-    assert sum(dropped.values()) > sent / 20
+    before = six.ask(victim)["dropped"]
+    flooder = flood(six, victim, name, 300, sources)
+
+    def dropped():
+        after = six.ask(victim)["dropped"]
+        return {reason: after[reason] - before[reason] for reason in before}
+
+    try:
+        six.until(lambda: sum(dropped().values()) > 10000, 60)
+        six.kill(other)
+        took = six.until(lambda: victim.state(4) == "dead", 30)
+        six.start(other)
+        back = six.until(lambda: victim.state(4) == "alive" and other.state(0) == "alive", 30)
+        six.until(lambda: sum(dropped().values()) > 50000, 60)
+    finally:
+        flooder.kill()
+        flooder.wait()
+        flooder.stdout.close()
+    seen = dropped()
+    print(f"{kind}: dead after {took:.2f} s, back after {back:.2f} s; {seen}")
     assert not any(state == "dead" for i, state in victim.history if i != 4)
     for node in six.running():
         assert (0, "dead") not in node.history
     if kind == "hello":
-        assert dropped["flood"] > sent / 20
+        assert seen["flood"] > 5000
     if kind == "junk":
-        assert dropped["kernel"] > sent / 4
-    assert dropped["seal"] < 9 * 5 * 300  # cryptography for that many at most
+        assert seen["kernel"] > 49000
+    assert seen["seal"] < 5000  # cryptography for few of them
 
 
 def test_a_cut_node_is_dead_and_comes_back(six):
     six.network.cut(3)
     others = [node for node in six.nodes if node.index != 3]
-    took = six.until(lambda: all(node.state(3) == "dead" for node in others), 6)
+    took = six.until(lambda: all(node.state(3) == "dead" for node in others), 20)
     print(f"dead on all others after {took:.2f} s")
     six.until(lambda: all(six.nodes[3].state(node.index) == "dead" for node in others), 15)
     six.network.cut(3, cut=False)

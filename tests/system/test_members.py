@@ -170,6 +170,9 @@ def test_what_happens_is_told_in_order(three):
     seen = watch.until(event="started", name="web1")
     assert [event["event"] for event in seen if event["name"] == "web1"][-2:] == ["stopped", "started"]
     assert "dead" not in [event["event"] for event in seen]
+    three.running["data1"].signal(signal.SIGTERM)
+    three.running.pop("data1").process.wait(timeout=20)
+    watch.until(event="left", name="data1")
 
 
 def test_a_program_is_run_for_each_event(three):
