@@ -3,7 +3,9 @@
 What a service does is a Python program of the test's own, told by lines in a file what to do next.
 """
 
+import contextlib
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ import time
 import pytest
 
 from supervised import BINARY, Supervised, wait_for
+from test_members import NAMES, Three
 
 SLEEPER = "kind = daemon\nstart = /bin/sleep 1000000\n"
 ROBOT = "start = /usr/bin/python3 @RUN@/../robot.py @RUN@/.. %i\n".replace("%i", "robot")
@@ -751,3 +754,38 @@ def test_without_cgroups_stop_while_its_main_process_is_not_known_yet(namespace)
         assert s.ctl("stop", "robot").returncode == 0
         assert s.state("robot") == "down"
         wait_for("nothing left", lambda: subprocess.run(["pgrep", "-f", s.path("run/robot.py")], check=False).returncode == 1)
+
+
+# --- siblings
+
+
+@pytest.mark.skipif(pathlib.Path(BINARY).parent.name == "asan", reason="the gossip's sandbox holds for the product only")
+def test_siblings_see_that_a_node_is_not_ready_while_a_service_of_it_reloads():
+    with contextlib.ExitStack() as stack:
+        three = Three(stack)
+        for name in NAMES:
+            three.start(name)
+        web1 = three.running["web1"]
+        top = os.path.dirname(web1.run)
+
+        def put(name, text):
+            with open(f"{top}/{name}.new", "w", encoding="ascii") as file:
+                file.write(text)
+            os.rename(f"{top}/{name}.new", f"{top}/{name}")
+
+        def seen(ready):
+            wait_for(f"web1 ready: {ready}", lambda: three.members("data1")["web1"]["state"] == "alive"
+                     and three.members("data1")["web1"]["ready"] == ready)
+
+        put("robot.py", ROBOT_PY)
+        web1.write("services/robot.service", "ready = notify\n" + ROBOT.replace("@RUN@/..", top))
+        web1.write("profiles/test.profile", "services = gossip robot\n")
+        seen(True)
+        web1.ctl("reload", "--no-wait")
+        seen(False)
+        put("orders", "say('READY=1')")
+        seen(True)
+        put("orders", "say('READY=1')\n;\nsay('RELOADING=1')")
+        seen(False)
+        put("orders", "say('READY=1')\n;\nsay('RELOADING=1')\n;\nsay('READY=1')")
+        seen(True)
