@@ -454,8 +454,11 @@ bool instance_act(struct instance *instance, unsigned actions)
 		kill_all(instance);
 	if (actions & LIFE_DO_RELOAD && instance->policy.reload == LIFE_RELOAD_COMMAND)
 		reload_command_start(instance);
-	else if (actions & LIFE_DO_RELOAD && instance_signal(instance, def->reload_signal) < 0)
-		log_warn("%s: signal %d", def->name, def->reload_signal);
+	else if (actions & LIFE_DO_RELOAD) {
+		instance->reload_command.problem[0] = '\0';
+		if (instance_signal(instance, def->reload_signal) < 0)
+			log_warn("%s: signal %d", def->name, def->reload_signal);
+	}
 	if (actions & LIFE_DO_LISTEN)
 		return await_client(instance);
 	if (actions & LIFE_DO_START)

@@ -436,10 +436,7 @@ void probe_note_timeout(struct instance *instance, enum life_state state)
 		snprintf(instance->reason, sizeof(instance->reason), "not ready in %s: %s",
 			 duration(policy->start_timeout_ms, time), text);
 	} else if (state == LIFE_RELOADING) {
-		duration(policy->start_timeout_ms, time);
-		if (!reload_command_late(instance, time))
-			log_warnx("%s: not reloaded in %s: no READY=1 from it; goes on as before",
-				  instance->def->name, duration(policy->start_timeout_ms, time));
+		reload_command_late(instance, duration(policy->start_timeout_ms, time));
 	} else if (state == LIFE_STOPPING && instance->reason[0] == '\0') {
 		snprintf(instance->reason, sizeof(instance->reason), "did not stop in %s, killed",
 			 duration(policy->stop_timeout_ms, time));

@@ -89,19 +89,22 @@ void reload_command_follow(struct instance *instance, enum life_state before)
 		command->over = false;
 		helper_kill(&command->helper);
 	}
-	if (state_of(instance) == LIFE_STARTING)
+	bool anew = before != LIFE_RELOADING && state_of(instance) == LIFE_RELOADING &&
+		    !command->helper.running && !command->over;
+	if (anew || state_of(instance) == LIFE_STARTING)
 		command->problem[0] = '\0';
 }
 
-bool reload_command_late(struct instance *instance, const char *time)
+void reload_command_late(struct instance *instance, const char *time)
 {
+	const struct helper *helper = &instance->reload_command.helper;
 	char text[64];
 
-	if (!instance->reload_command.helper.running || instance->reload_command.helper.killed)
-		return false;
-	snprintf(text, sizeof(text), "its command has not ended in %s", time);
+	snprintf(text, sizeof(text), "%s in %s",
+		 helper->running && !helper->killed ? "its command has not ended"
+						    : "no READY=1 from it",
+		 time);
 	fail(instance, text);
-	return true;
 }
 
 bool reload_command_reloading(struct instance *instance)

@@ -27,8 +27,10 @@ void reload_command_init(struct instance *instance);
 void reload_command_start(struct instance *instance);
 /* After every step of its life. */
 void reload_command_follow(struct instance *instance, enum life_state before);
-/* It did not end in time: `time`, as text. False: it is not the command that is waited for. */
-bool reload_command_late(struct instance *instance, const char *time);
+/* It did not end in time: `time`, as text. Or the service, which said RELOADING=1, did not say
+ * more.
+ */
+void reload_command_late(struct instance *instance, const char *time);
 /* sd_notify: RELOADING=1, READY=1. False: that is no matter of this. */
 bool reload_command_reloading(struct instance *instance);
 bool reload_command_ready(struct instance *instance);

@@ -183,7 +183,10 @@ static void tell(const struct supervisor *sv, uint16_t index, enum life_state be
 
 	switch (life->state) {
 	case LIFE_READY:
-		log_info("%s: %s", name, before == LIFE_RELOADING ? "reloaded" : "ready");
+		if (before != LIFE_RELOADING)
+			log_info("%s: ready", name);
+		else if (!instance->reload_command.problem[0]) /* else that is said */
+			log_info("%s: reloaded", name);
 		break;
 	case LIFE_LISTENING:
 		if (instance->demand[0].fd < 0)

@@ -6,6 +6,7 @@ What a service does is a Python program of the test's own, told by lines in a fi
 import contextlib
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -157,8 +158,11 @@ def test_a_reload_that_takes_too_long_is_said(namespace):
     with Robot("ready = notify\nstart-timeout = 1s\n", namespace, ["say('READY=1')"]) as s:
         s.wait_state("robot", "ready")
         s.tell("say('RELOADING=1')")
-        wait_for("the message", lambda: "robot: not reloaded in 1 s: no READY=1 from it; goes on as before" in s.messages())
-        s.wait_state("robot", "ready")
+        wait_for("the message", lambda: "robot: reload failed: no READY=1 from it in 1 s; it goes on as before" in s.messages())
+        assert s.wait_state("robot", "ready")["why"] == "reload failed: no READY=1 from it in 1 s"
+        assert "robot: reloaded" not in s.messages()
+        s.tell("say('RELOADING=1\\nREADY=1')")
+        wait_for("no more of it", lambda: s.robot()["why"] == "")
 
 
 def test_all_at_once_ends_with_where_it_has_got_to(namespace):
@@ -620,23 +624,25 @@ def test_a_reload_that_fails_is_told_and_all_goes_on(namespace):
 def test_a_reload_command_that_hangs_is_killed_whole(namespace):
     with Robot(RELOADED + "start-timeout = 3s\n", namespace, ["say('READY=1')"]) as s:
         pid = s.wait_state("robot", "ready")["pid"]
-        answer = reload(s, "trap '' TERM\nsetsid sleep 434343 &\nsleep 424242")
+        left = f"sleep {random.randrange(10**7, 10**8)}"
+        answer = reload(s, f"trap '' TERM\nsetsid {left} &\n{left}")
         assert answer.returncode == 1
         assert s.robot()["why"] == "reload failed: its command has not ended in 3 s"
         assert s.state("robot") == "ready" and s.robot()["pid"] == pid
-        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", "sleep 4[23]4[23]4"], check=False).returncode == 1)
+        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", left], check=False).returncode == 1)
         assert reload(s).returncode == 0
 
 
 def test_a_stop_ends_a_reload_too(namespace):
     with Robot(RELOADED, namespace, ["say('READY=1')"]) as s:
         s.wait_state("robot", "ready")
-        s.put("run/reload.sh", "sleep 454545")
+        left = f"sleep {random.randrange(10**7, 10**8)}"
+        s.put("run/reload.sh", left)
         s.begin("reload")
         s.wait_state("robot", "reloading")
         assert s.ctl("stop", "robot").returncode == 0
         assert s.state("robot") == "down"
-        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", "sleep 454545"], check=False).returncode == 1)
+        wait_for("no leftover", lambda: subprocess.run(["pgrep", "-f", left], check=False).returncode == 1)
 
 
 def test_a_reload_command_that_is_not_there_is_named(namespace):
