@@ -7,6 +7,7 @@
 #include "src/base/log.h"
 #include "src/supervise/supervise.h"
 
+#define AGAIN_MS	50
 #define ENVIRONMENT_MAX 128 /* as much as spawn() takes */
 
 static enum life_state state_of(const struct instance *instance)
@@ -58,6 +59,14 @@ static void add_main_pid(struct service_def *def, pid_t pid)
 	def->environment = (struct words){word, given->count + 1};
 }
 
+/* A shortage, or the last one's cgroup is not quite empty yet. There is the deadline of the reload.
+ */
+static bool is_passing(int error)
+{
+	return error == EBUSY || error == EAGAIN || error == ENOMEM || error == EMFILE ||
+	       error == ENFILE;
+}
+
 void reload_command_start(struct instance *instance)
 {
 	struct reload_command *command = &instance->reload_command;
@@ -67,6 +76,7 @@ void reload_command_start(struct instance *instance)
 
 	command->problem[0] = '\0';
 	command->says_it_reloads = false;
+	command->again_at_ms = 0;
 	add_main_pid(&def, instance->pid);
 	const struct helper_run run = {
 		.service = &def,
@@ -76,6 +86,10 @@ void reload_command_start(struct instance *instance)
 	errno = EBUSY;
 	if (!command->helper.running && helper_start(&command->helper, &run, &what) == 0)
 		return;
+	if (is_passing(errno)) {
+		command->again_at_ms = loop_now_ms() + AGAIN_MS;
+		return;
+	}
 	snprintf(text, sizeof(text), "%s: %s", what, strerror(errno));
 	fail(instance, text);
 	command->over = true;
@@ -87,10 +101,11 @@ void reload_command_follow(struct instance *instance, enum life_state before)
 
 	if (before == LIFE_RELOADING && state_of(instance) != LIFE_RELOADING) {
 		command->over = false;
+		command->again_at_ms = 0;
 		helper_kill(&command->helper);
 	}
 	bool anew = before != LIFE_RELOADING && state_of(instance) == LIFE_RELOADING &&
-		    !command->helper.running && !command->over;
+		    !command->helper.running && !command->over && !command->again_at_ms;
 	if (anew || state_of(instance) == LIFE_STARTING)
 		command->problem[0] = '\0';
 }
@@ -101,8 +116,9 @@ void reload_command_late(struct instance *instance, const char *time)
 	char text[64];
 
 	snprintf(text, sizeof(text), "%s in %s",
-		 helper->running && !helper->killed ? "its command has not ended"
-						    : "no READY=1 from it",
+		 instance->reload_command.again_at_ms ? "its command cannot be started"
+		 : helper->running && !helper->killed ? "its command has not ended"
+						      : "no READY=1 from it",
 		 time);
 	fail(instance, text);
 }

@@ -18,6 +18,7 @@ struct instance;
 
 struct reload_command {
 	struct helper helper;
+	uint64_t again_at_ms; /* it could not be started just now: next try; 0: none */
 	bool over;	      /* it could not be started: LIFE_BECAME_READY is due */
 	bool says_it_reloads; /* RELOADING=1 came meanwhile, and READY=1 has to follow */
 	char problem[HELPER_TEXT_BYTES + 32]; /* "reload failed: …", "": the last one went well */

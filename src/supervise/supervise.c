@@ -367,6 +367,9 @@ static uint64_t run_timers(struct supervisor *sv)
 		struct helper *reload = &instance->reload_command.helper;
 		if (reload->again_at_ms && reload->again_at_ms <= now_ms)
 			helper_timer(reload);
+		if (instance->reload_command.again_at_ms &&
+		    instance->reload_command.again_at_ms <= now_ms)
+			reload_command_start(instance);
 		if (instance->kill_at_ms && instance->kill_at_ms <= now_ms)
 			instance_kill_again(instance);
 		if (instance->undo_at_ms && instance->undo_at_ms <= now_ms &&
@@ -379,6 +382,7 @@ static uint64_t run_timers(struct supervisor *sv)
 		next_ms = earlier(next_ms, sv->instance[i]->idle_at_ms);
 		next_ms = earlier(next_ms, probe_next_ms(sv->instance[i]));
 		next_ms = earlier(next_ms, sv->instance[i]->reload_command.helper.again_at_ms);
+		next_ms = earlier(next_ms, sv->instance[i]->reload_command.again_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->kill_at_ms);
 		next_ms = earlier(next_ms, sv->instance[i]->undo_at_ms);
 	}
