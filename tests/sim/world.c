@@ -372,6 +372,11 @@ static void take_heartbeat(struct world *w, const struct sim_packet *p)
 	}
 	if (is_replay(pair, p->sequence, &newest))
 		return;
+	/* Byte 15 is the version of the content (0: the first); an old node cannot read a newer
+	 * one.
+	 */
+	if (p->content[15] > n->version)
+		return;
 	if (!wire_get_heartbeat(p->content, p->bytes, &w->table, &timing, &hb)) {
 		world_fail(w, "a packet of node %u to node %u cannot be read", p->from, p->to);
 		return;

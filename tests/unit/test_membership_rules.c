@@ -152,6 +152,23 @@ static void tags_of_the_dead_are_taken(void **state)
 	end_world(w);
 }
 
+/* Who gets to run too seldom knows it by his own clock, and takes his time with the others. */
+static void late_ticks_make_patient(void **state)
+{
+	(void)state;
+	struct world *w = new_world(6, 16);
+	run(w, 3000);
+	assert_int_equal(w->node[0].m.health, 0);
+	world_starve(w, 0, 90, WORLD_SECOND);
+	run(w, 10000);
+	assert_true(w->node[0].m.health >= 3);
+	assert_true(w->node[0].m.late_ticks >= 3);
+	world_starve(w, 0, 0, 0);
+	run(w, 12000);
+	assert_int_equal(w->node[0].m.health, 0);
+	end_world(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +176,7 @@ int main(void)
 		cmocka_unit_test(each_segment_gets_its_turn),
 		cmocka_unit_test(contradiction_is_no_storm),
 		cmocka_unit_test(tags_of_the_dead_are_taken),
+		cmocka_unit_test(late_ticks_make_patient),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
