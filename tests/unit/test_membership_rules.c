@@ -156,7 +156,7 @@ static void tags_of_the_dead_are_taken(void **state)
 static void late_ticks_make_patient(void **state)
 {
 	(void)state;
-	struct world *w = new_world(6, 16);
+	struct world *w = new_world(1, 16); /* with nobody to tell it */
 	run(w, 3000);
 	assert_int_equal(w->node[0].m.health, 0);
 	world_starve(w, 0, 90, WORLD_SECOND);
