@@ -1,6 +1,7 @@
 #!/bin/sh
 # embed.sh FILE…: prints a C file that defines embedded_files (src/config/embedded.h), holding
-# each FILE, byte for byte, sorted by name.
+# each FILE, sorted by name. Comment lines of service and profile files become empty lines, which keeps
+# the numbers of the others; all else, and templates whole, are kept byte for byte.
 
 set -eu
 LC_ALL=C
@@ -24,7 +25,10 @@ for file in $(printf '%s\n' "$@" | sort); do
 	}
 	# The zero at the end is not part of the file: it lets the text be used as a string.
 	echo "static const unsigned char file_${n}[] = {"
-	od -An -v -tu1 -- "$file" | sed 's/  *\([0-9][0-9]*\)/\1,/g'
+	case $file in
+	*.service | *.profile) sed 's/^#.*$//' -- "$file" ;;
+	*) cat -- "$file" ;;
+	esac | od -An -v -tu1 | sed 's/  *\([0-9][0-9]*\)/\1,/g'
 	echo '0};'
 	table="$table	{\"$file\", (const char *)file_$n, sizeof(file_$n) - 1},
 "

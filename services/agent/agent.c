@@ -418,9 +418,10 @@ static int watch_termination(void)
 
 static int serve(const char *path)
 {
-	static struct port port = {.streams = {-1, -1}};
+	static struct port port;
 	struct epoll_event event;
 	struct signalfd_siginfo told;
+	port.streams[0] = port.streams[1] = -1;
 	port.epoll = epoll_create1(EPOLL_CLOEXEC);
 	port.signals = watch_termination();
 	port.fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);

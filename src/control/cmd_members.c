@@ -389,8 +389,9 @@ int cmd_members(int argc, char **argv)
 {
 	struct client_options options;
 	struct control_request request = {.verb = CONTROL_WATCH};
-	static struct printer printer = {.first = true};
+	static struct printer printer;
 
+	printer.first = true;
 	argc = take_options(argc, argv, &printer);
 	if (argc < 0 || client_options(argc, argv, "j", 0, 0, USAGE, &options) < 0)
 		return EXIT_USAGE;

@@ -54,7 +54,7 @@ def test_product_is_hardened():
 
 @only_product
 def test_product_is_small_and_stripped():
-    assert BINARY.stat().st_size <= 720 * 1024
+    assert BINARY.stat().st_size <= 640 * 1024
     assert ".symtab" not in readelf("-S")
 
 
