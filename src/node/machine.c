@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -194,6 +197,22 @@ void machine_set_name(const char *name)
 {
 	if (sethostname(name, strlen(name)) < 0)
 		log_warn("host name %s", name);
+}
+
+void machine_raise_loopback(void)
+{
+	struct ifreq request = {.ifr_name = "lo"};
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request) < 0) {
+		log_warn("loopback");
+	} else {
+		request.ifr_flags |= IFF_UP;
+		if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
+			log_warn("loopback up");
+	}
+	if (fd >= 0)
+		close(fd);
 }
 
 void machine_apply_sysctls(const struct sysctl_def *sysctl, size_t count)

@@ -25,6 +25,8 @@ void machine_load_modules(const struct words *modules, const struct words *loade
  */
 void machine_read_config_disk(const char *directory);
 void machine_set_name(const char *name);
+/* So that 127.0.0.1 answers, whatever network the services bring. */
+void machine_raise_loopback(void);
 void machine_apply_sysctls(const struct sysctl_def *sysctl, size_t count);
 
 #endif

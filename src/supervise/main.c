@@ -260,6 +260,7 @@ static void apply_to_machine(const struct config *config, const char *profile, s
 	machine_load_modules(&config->boot_modules, boot ? &boot->boot_modules : NULL);
 	config_free(boot);
 	machine_set_name(config->self ? config->self->name : profile);
+	machine_raise_loopback();
 	machine_apply_sysctls(config->sysctl, config->sysctl_count);
 	watchdog_take(&config->watchdog);
 }

@@ -32,7 +32,7 @@ SERVICES = {
     "night": SLEEP,
     # The rest.
     "crasher": f"start = /bin/busybox false\nrestart-delay = 1ms\nrestart-limit = 3 1m\non-limit = {SH} \"echo given up > /run/limit\"\n",
-    "demand": "requires = network\nlisten = tcp 127.0.0.1:7777\non-demand = yes\n" + SLEEP,
+    "demand": "listen = tcp 127.0.0.1:7777\non-demand = yes\n" + SLEEP,
     "client": f"kind = oneshot\nstart = {SH} \"/bin/busybox timeout 1 /bin/busybox nc 127.0.0.1 7777; true\"\n",
     "pool": "instances = 2\n" + SLEEP,
     "undone": f"kind = oneshot\nstart = /bin/busybox true\nstop = {SH} \"echo it is undone >/dev/console\"\ncapabilities = dac_override\n",
@@ -52,7 +52,7 @@ def lone():
     os.makedirs(directory, exist_ok=True)
     made = Lone(directory, bake(directory, "web", ("/bin/busybox", "/bin/busybox")))
     files = {**FILES, **{f"services/{name}.service": text for name, text in SERVICES.items()},
-             "profiles/web.profile": f"{MODULES}\nservices = log network agent {WANTED}\non-request = {ON_REQUEST}\n"}
+             "profiles/web.profile": f"{MODULES}\nservices = log agent {WANTED}\non-request = {ON_REQUEST}\n"}
     made.power_on(files, "splash -- --profile=web")  # a word that the kernel does not know goes to its init
     try:
         made.wait_status("the pool", lambda status: state(status, "pool") == "ready")
