@@ -16,8 +16,10 @@
 
 #define SWEEP_MS	  1500 /* after that: SWEEP_LEFT */
 #define STUCK_SECONDS	  3    /* alarm(2): /proc does not answer */
-#define PAUSE_MS	  5    /* for what was killed to end */
-#define UNSURE_MS	  500  /* … for one that is in the middle of execve(2) */
+#define LOOKS		  20   /* of sweep_recognize, so long after each other: a second in all */
+#define LOOK_AGAIN_MS	  50
+#define PAUSE_MS	  5   /* for what was killed to end */
+#define UNSURE_MS	  500 /* … for one that is in the middle of execve(2) */
 #define ENVIRONMENT_BYTES (256 * 1024)
 
 struct process {
@@ -330,16 +332,30 @@ enum sweep_result sweep_result(int status)
 	return code <= SWEEP_BLIND ? (enum sweep_result)code : SWEEP_STUCK;
 }
 
-/* Once more than kill_all looks: what it is told by may be its memory alone. */
+/*
+ * Once more than kill_all looks: what it is told by may be its memory alone. And more than once: a
+ * process in the middle of an exec has no environment, and one whose parent is about to end is not
+ * an orphan yet.
+ */
 static _Noreturn void look_for(const struct sweep_run *run, pid_t above, pid_t pid)
 {
 	struct sweep sweep = {.run = run, .above = above, .by_environment = true};
+	const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000L};
 
 	prepare_child(&sweep);
-	if (sweep.proc < 0 || !read_table(&sweep) || mark(&sweep) == 0)
-		_exit(1);
-	const struct process *found = find(&sweep.table, pid);
-	_exit(found && found->ours ? 0 : 1);
+	for (int looks = 0; sweep.proc >= 0 && looks < LOOKS; looks++) {
+		if (looks > 0)
+			nanosleep(&pause, NULL);
+		if (!read_table(&sweep))
+			break;
+		bool any = mark(&sweep) > 0;
+		const struct process *found = find(&sweep.table, pid);
+		if (!found)
+			break;
+		if (any && found->ours)
+			_exit(0);
+	}
+	_exit(1);
 }
 
 pid_t sweep_recognize(const struct sweep_run *run, pid_t pid)
