@@ -168,6 +168,17 @@ static int set_capabilities(const struct sandbox_plan *plan)
 	return 0;
 }
 
+/* We are an ordinary user's process: with no_new_privs, what follows can never gain anything. */
+static bool nothing_to_take(const struct service_def *service, const struct sandbox_plan *plan)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+	return plan->mask == 0 && service->no_new_privileges &&
+	       syscall(SYS_capget, &header, data) == 0 &&
+	       (data[0].permitted | data[1].permitted) == 0;
+}
+
 #define STEP(which, call)                 \
 	do {                              \
 		failure->stage = (which); \
@@ -206,12 +217,14 @@ int sandbox_apply(const struct service_def *service, const struct sandbox_plan *
 		  const struct seccomp_program *seccomp, const char *run_dir, uint64_t *ticket,
 		  struct sandbox_failure *failure)
 {
+	bool confine = confined(service) && !nothing_to_take(service, plan);
+
 	if (shape_surroundings(service, run_dir, failure) < 0)
 		return -1;
 
 	/* While CAP_SETPCAP is there; from here on the uid may change and the capabilities stay
 	 * until we take them. */
-	if (confined(service))
+	if (confine)
 		STEP(STAGE_SECUREBITS, prctl(PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0));
 
 	/* Groups before the user, who may not change them any more. Root's own supplementary groups
@@ -222,7 +235,7 @@ int sandbox_apply(const struct service_def *service, const struct sandbox_plan *
 	}
 
 	/* After the user, because changing uid and groups takes CAP_SETUID and CAP_SETGID. */
-	if (confined(service))
+	if (confine)
 		STEP(STAGE_CAPABILITIES, set_capabilities(plan));
 
 	/* Before the filter: without CAP_SYS_ADMIN only a process that can gain nothing may install

@@ -2,8 +2,10 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -410,3 +412,32 @@ def test_pid_1_supervises_whatever_words_the_kernel_hands_it():
         assert "usage" not in answer.stderr and "unknown verb" not in answer.stderr
     for word in ("help", "--version"):
         assert as_pid_1(word).returncode == 0
+
+
+def test_an_ordinary_user_supervises_what_needs_no_privilege(tmp_path):
+    """There is nothing to take from who has nothing: it was refused once because it could not be taken."""
+    for name, text in {"services/a.service": SLEEPER, "services/b.service": SLEEPER + "capabilities = net_admin\nrestart = never\n",
+                       "profiles/test.profile": "services = a b\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    program, run = tmp_path / "supervisor", tmp_path / "run"
+    shutil.copy(BINARY, program)
+    run.mkdir()
+    os.chown(run, 65534, 65534)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent != parent.parent and len(parent.parts) > 2:
+            parent.chmod(0o755)
+    with subprocess.Popen([program, "--profile=test", f"--config={tmp_path}", f"--run={run}/s"], user=65534, group=65534,
+                          extra_groups=[], cwd="/", stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            def states():
+                answer = supervise("status", "--json", f"--run={run}/s")
+                return answer.returncode == 0 and {s["name"]: s for s in json.loads(answer.stdout)["services"]}
+            wait_for("a ready, b refused", lambda: states() and (states()["a"]["state"], states()["b"]["state"]) == ("ready", "failed"))
+            assert "Operation not permitted" in states()["b"]["why"]
+            with open(f"/proc/{states()['a']['pid']}/status", encoding="ascii") as file:
+                status = file.read()
+            assert "NoNewPrivs:\t1" in status and "CapEff:\t0000000000000000" in status
+        finally:
+            process.terminate()
+            process.wait(timeout=DEADLINE_S)
