@@ -42,7 +42,7 @@ sudo, only when one is missing. Environment:
   BUILD=DIR         where results go (build)
   CACHE=DIR         where libraries and packages are kept between builds (.cache)
   JOBS=N            how many compilers at once (one for each processor)
-  FUZZ_SECONDS=N    how long each fuzz target runs in a test (10)
+  FUZZ_SECONDS=N    how long each fuzz target runs in a test (5)
 EOF
 }
 

@@ -5,9 +5,9 @@
 #   unit    tests/unit/test_*.c: cmocka programs, with address and undefined-behaviour sanitizers
 #   sim     tests/sim: the gossip of clusters in virtual time, SIM_SEEDS of them (10000), and some
 #           with sanitizers
-#   system  tests/system/test_*.py: real processes, once with the sanitized program and once with
-#           the product ($SUPERVISOR_BIN names it)
-#   fuzz    tests/fuzz/fuzz_*.c: libFuzzer targets, FUZZ_SECONDS each (10), from the seeds in
+#   system  tests/system/test_*.py: real processes, with the sanitized program and with the product
+#           ($SUPERVISOR_BIN names it) side by side
+#   fuzz    tests/fuzz/fuzz_*.c: libFuzzer targets, FUZZ_SECONDS each (5), from the seeds in
 #           tests/fuzz/corpus/NAME/
 #   vm      tests/vm/test_*.py: virtual machines
 #   soak    a million seeds of the simulation, tests/soak/test_*.py: long runs; only when asked for
@@ -147,40 +147,60 @@ stage_sim() {
 # --- pytest
 
 run_pytest() { # STAGE NAME-IN-SUMMARY
-	local status=0 log=$LOG/$2 last
+	local log=$LOG/$2
 	if ! compgen -G "tests/$1/test_*.py" >/dev/null; then
 		report none "$2" "tests/$1 holds no test_*.py"
 		return
 	fi
 	say "pytest tests/$1 with $SUPERVISOR_BIN"
+	pytest_into_log "$1" "$2" /dev/stdout
+	report_pytest "$2"
+}
+
+# The log, and how it ended beside it. OUTPUT gets what is shown meanwhile.
+pytest_into_log() { # STAGE NAME OUTPUT
+	local status=0
 	/usr/bin/python3 -m pytest -p no:cacheprovider -ra "tests/$1" "${pytest_arguments[@]}" \
-		</dev/null 2>&1 | tee "$log" || status=$?
-	last=$(tail -n 1 "$log")
+		</dev/null 2>&1 | tee "$LOG/$2" >"$3" || status=$?
+	echo "$status" >"$LOG/$2.status"
+}
+
+report_pytest() { # NAME
+	local status last
+	status=$(cat "$LOG/$1.status" 2>/dev/null || echo 1)
+	last=$(tail -n 1 "$LOG/$1")
 	# 5: no test was selected. That is all right only if the user has narrowed the selection.
 	if [ "$status" -eq 0 ] || { [ "$status" -eq 5 ] && [ ${#pytest_arguments[@]} -gt 0 ]; }; then
-		report ok "$2" "$last"
+		report ok "$1" "$last"
 	else
-		report FAILED "$2" "$last"
+		report FAILED "$1" "$last"
 	fi
 }
 
-# A sanitizer's report by a process whose messages nobody reads must not get lost: into files.
+# The sanitized and the real program at the same time: most of these tests wait for something. A
+# sanitizer's report by a process whose messages nobody reads must not get lost: into files.
 stage_system() {
-	local reports=$BUILD/asan/report
-	rm -f "$reports".*
-	if step "building the sanitized program" make_variant asan supervisor; then
-		SUPERVISOR_BIN=$BUILD/asan/supervisor \
-			ASAN_OPTIONS=detect_leaks=0:log_path=$reports \
-			UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports \
-			run_pytest system asan
-		if compgen -G "$reports.*" >/dev/null; then
-			tail -n +1 "$reports".*
-			report FAILED asan "sanitizer reports: $(compgen -G "$reports.*" | tr '\n' ' ')"
-		fi
-	else
+	local reports=$BUILD/asan/report sanitized
+	rm -f "$reports".* "$LOG/asan" "$LOG/asan.status"
+	if ! step "building the sanitized program" make_variant asan supervisor; then
 		report FAILED asan "does not build"
+		SUPERVISOR_BIN=$BUILD/supervisor run_pytest system system
+		return
 	fi
+	SUPERVISOR_BIN=$BUILD/asan/supervisor \
+		ASAN_OPTIONS=detect_leaks=0:log_path=$reports \
+		UBSAN_OPTIONS=$UBSAN_OPTIONS:log_path=$reports \
+		pytest_into_log system asan /dev/null &
+	sanitized=$!
 	SUPERVISOR_BIN=$BUILD/supervisor run_pytest system system
+	say "pytest tests/system with $BUILD/asan/supervisor, which ran meanwhile"
+	wait "$sanitized" || true
+	cat "$LOG/asan"
+	report_pytest asan
+	if compgen -G "$reports.*" >/dev/null; then
+		tail -n +1 "$reports".*
+		report FAILED asan "sanitizer reports: $(compgen -G "$reports.*" | tr '\n' ' ')"
+	fi
 }
 
 stage_vm() {
@@ -199,7 +219,7 @@ stage_soak() {
 # --- fuzz
 
 stage_fuzz() {
-	local source name targets=0 bad=0 seconds=${FUZZ_SECONDS:-10} log=$LOG/fuzz
+	local source name targets=0 bad=0 seconds=${FUZZ_SECONDS:-5} log=$LOG/fuzz
 	local -a arguments
 	if ! compgen -G 'tests/fuzz/fuzz_*.c' >/dev/null; then
 		report none fuzz "tests/fuzz holds no fuzz_*.c"
