@@ -56,7 +56,7 @@ static const struct part verbs[] = {
 	 "members [--stats] [--json]\tnodes of the cluster, seen from here"},
 	{"members", cmd_members,
 	 "members --watch [--json] [--exec PROGRAM]\twhat happens to them, as it happens"},
-	{"start", cmd_start, "start NAME [--no-wait]\tstart a service and all it requires"},
+	{"start", cmd_start, "start NAME [--force] [--no-wait]\tstart a service and all it requires"},
 	{"stop", cmd_stop,
 	 "stop NAME [--force] [--no-wait]\tstop a service, by force what needs it too"},
 	{"restart", cmd_restart, "restart NAME [--force] [--no-wait]\tstop it, then start it"},
