@@ -64,9 +64,7 @@ remove_folder() { # DIR DEFAULT
 
 # Another build with the same CACHE may be at it: the second waits, and finds all done.
 static_libs() {
-	exec 8>"$CACHE/static/lock"
-	flock 8
-	"$TOP/src/static-libs.sh" "$STATIC"
+	flock "$CACHE/static/lock" "$TOP/src/static-libs.sh" "$STATIC"
 }
 
 build() {

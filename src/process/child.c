@@ -180,7 +180,7 @@ static int arrange_descriptors(struct child *child)
 	if (dup3(error, base, O_CLOEXEC) < 0 || (self >= 0 && dup3(self, base + 1, O_CLOEXEC) < 0))
 		fail(child, STAGE_DESCRIPTORS, 0);
 	child->error_fd = base;
-	close_between(base + 2, 0);
+	close_between(self >= 0 ? base + 2 : base + 1, 0);
 	return self >= 0 ? base + 1 : -1;
 }
 
