@@ -17,21 +17,6 @@ def namespace(request):
     return request.param
 
 
-def pids_in_test(supervised):
-    """All processes below the supervisor, from outside."""
-    found, todo = [], [supervised.main_pid()]
-    while todo:
-        pid = todo.pop()
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-                children = [int(word) for word in file.read().split()]
-        except FileNotFoundError:
-            continue
-        found += children
-        todo += children
-    return found
-
-
 def test_services_start_in_the_order_of_their_dependencies(namespace):
     """b requires a, c wants a broken one and comes up all the same."""
     services = {
@@ -68,11 +53,11 @@ def test_nothing_of_a_service_survives_its_stop(namespace):
     runaway = "kind = daemon\nstart = /bin/sh -c \"setsid setsid sleep 424242 & exec sleep 434343\"\n"
     with Supervised({"runaway": runaway}, "runaway", namespace) as s:
         s.wait_state("runaway", "ready")
-        wait_for("both processes", lambda: len(pids_in_test(s)) >= 2)
+        wait_for("both processes", lambda: len(s.processes()) >= 2)
         answer = s.ctl("stop", "runaway")
         assert answer.returncode == 0, answer.stderr
         assert s.state("runaway") == "down"
-        wait_for("no process", lambda: not pids_in_test(s))
+        wait_for("no process", lambda: not s.processes())
 
 
 def test_a_oneshot_is_undone_at_shutdown_in_reverse_order(namespace):
@@ -241,7 +226,7 @@ def test_a_thousand_orphans_leave_no_zombie(namespace):
     with Supervised({"orphans": orphans, "other": SLEEPER}, "orphans other", namespace) as s:
         s.wait_state("orphans", "ready")
         pid = s.status("other")["pid"]
-        wait_for("only the other one", lambda: len(pids_in_test(s)) == 1)
+        wait_for("only the other one", lambda: len(s.processes()) == 1)
         assert s.status("other")["pid"] == pid
 
 

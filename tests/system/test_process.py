@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from supervised import TOP, Supervised, wait_for
-from test_life import SLEEPER, pids_in_test
+from test_life import SLEEPER
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -154,7 +154,7 @@ def test_without_newer_calls_older_ones_do(process, calls, error, namespace):
         assert s.status("leaver")["pid"] == before["leaver"]
         assert s.ctl("stop", "leaver").returncode == 0
         assert s.ctl("stop", "base", "--force").returncode == 0
-        assert not pids_in_test(s)
+        assert not s.processes()
 
 
 # ---- what is left of it
@@ -182,13 +182,13 @@ def test_nothing_is_left_of_a_stopped_service_and_others_stay(kind, way, namespa
         for name in services:
             s.wait_state(name, "ready")
         least = {"child": 2, "session": 2, "orphan": 2, "grandchild": 4, "below": 3}[way]
-        wait_for("all that they start", lambda: len(pids_in_test(s)) >= least + 2)
+        wait_for("all that they start", lambda: len(s.processes()) >= least + 2)
         other = s.status("other")["pid"]
         assert s.ctl("stop", "leaver").returncode == 0
-        wait_for("two processes of the other", lambda: len(pids_in_test(s)) == 2)
+        wait_for("two processes of the other", lambda: len(s.processes()) == 2)
         assert s.status("other")["pid"] == other
         assert s.ctl("stop", "other").returncode == 0
-        wait_for("no process", lambda: not pids_in_test(s))
+        wait_for("no process", lambda: not s.processes())
 
 
 @pytest.mark.parametrize("kind", CGROUPS)
@@ -199,7 +199,7 @@ def test_it_never_runs_beside_what_is_left_of_its_last_run(kind, namespace):
     with without_cgroups(kind, {"holder": leaver(script).replace("10ms", "1ms")}, "holder", namespace) as s:
         for starts in range(2, 7):
             s.wait_state("holder", "ready")
-            wait_for("what it leaves", lambda: len(pids_in_test(s)) == 41)
+            wait_for("what it leaves", lambda: len(s.processes()) == 41)
             s.ctl("kill", "holder", "KILL")
             wait_for("the next start", lambda starts=starts: s.status("holder")["starts"] == starts)
         assert "exited with 3" not in s.messages()
@@ -255,9 +255,9 @@ def test_what_hides_even_its_environment_ends_with_us(kind):
     services = {"hider": leaver("(env -i setsid setsid sleep 987654 &) ; exec sleep 1000"), "other": SLEEPER}
     with without_cgroups(kind, services, "hider other", False) as s:
         s.wait_state("other", "ready")
-        wait_for("the hidden one", lambda: len(pids_in_test(s)) == 3)
+        wait_for("the hidden one", lambda: len(s.processes()) == 3)
         assert s.ctl("stop", "hider").returncode == 0
-        left = pids_in_test(s)
+        left = s.processes()
         assert len(left) == (2 if kind == NONE else 1)
         s.signal(signal.SIGTERM)
         assert s.process.wait(timeout=60) == 0
@@ -272,9 +272,9 @@ def test_a_fork_bomb_is_ended_by_a_stop(process, kind, namespace):
                 "other": SLEEPER}
     with without_cgroups(kind, services, "bomb other", namespace) as s:
         pid = s.wait_state("other", "ready")["pid"]
-        wait_for("its many processes", lambda: len(pids_in_test(s)) > 100)
+        wait_for("its many processes", lambda: len(s.processes()) > 100)
         assert s.ctl("stop", "bomb").returncode == 0
-        wait_for("the other one alone", lambda: len(pids_in_test(s)) == 1)
+        wait_for("the other one alone", lambda: len(s.processes()) == 1)
         assert s.status("other")["pid"] == pid
 
 
@@ -295,7 +295,7 @@ def test_a_first_thread_that_is_gone_hides_no_process(process, namespace):
         s.wait_state("threads", "ready")
         wait_for("its second thread", lambda: "going on" in s.messages())
         assert s.ctl("stop", "threads").returncode == 0
-        wait_for("no process", lambda: not pids_in_test(s))
+        wait_for("no process", lambda: not s.processes())
 
 
 def test_a_missing_controller_is_said_once_and_its_limits_do_no_harm(namespace):

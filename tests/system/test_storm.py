@@ -19,7 +19,7 @@ import time
 import pytest
 
 from supervised import BINARY, TOP, Supervised, wait_for
-from test_life import SLEEPER, pids_in_test
+from test_life import SLEEPER
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -112,7 +112,7 @@ def test_a_thousand_kills_in_a_row_leave_one_with_the_right_pid(namespace):
             killed.add(pid)
             soon(lambda pid=pid: pid not in children(main))
         status = wait_for("ready", lambda: (lambda v: v if v["state"] == "ready" else None)(s.status("victim")))
-        left = wait_for("one process", lambda: (lambda pids: pids if len(pids) == 1 else None)(pids_in_test(s)))
+        left = wait_for("one process", lambda: (lambda pids: pids if len(pids) == 1 else None)(s.processes()))
         assert left[0] not in killed
         with open(f"/proc/{left[0]}/status", encoding="ascii") as file:
             inner = [line.split()[-1] for line in file if line.startswith("NSpid")][0]
@@ -128,7 +128,7 @@ def test_a_storm_of_orphans_hides_nothing(helper, namespace):
         with Asking(s) as asking:
             wait_for("the end of the storm", lambda: s.state("storm") == "ready", LONG_S)
         assert asking.answers > 0 and asking.longest_s < 30
-        wait_for("only the other one", lambda: len(pids_in_test(s)) == 1)
+        wait_for("only the other one", lambda: len(s.processes()) == 1)
         assert s.status("other")["pid"] == pid
 
 
@@ -138,13 +138,13 @@ def test_status_answers_beside_a_fork_bomb(helper, namespace):
                 "other": SLEEPER}
     with Supervised(services, "bomb other", namespace) as s:
         pid = s.wait_state("other", "ready")["pid"]
-        wait_for("its many processes", lambda: len(pids_in_test(s)) > 60)
+        wait_for("its many processes", lambda: len(s.processes()) > 60)
         with Asking(s) as asking:
             wait_for("some answers", lambda: asking.answers >= 3 or asking.failure, LONG_S)
             assert s.ctl("stop", "bomb", timeout=LONG_S).returncode == 0
         assert asking.longest_s < 30
         assert s.status("other")["pid"] == pid
-        wait_for("only the other one", lambda: len(pids_in_test(s)) == 1)
+        wait_for("only the other one", lambda: len(s.processes()) == 1)
 
 
 def test_ten_thousand_clients_are_answered_in_waves_and_held_open(namespace):
@@ -210,7 +210,7 @@ def test_a_chain_of_a_hundred_falls_and_rises_in_order(namespace):
         refused = s.ctl("stop", "c0")
         assert refused.returncode == 1 and "--force" in refused.stderr
         assert s.ctl("stop", "c0", "--force", timeout=LONG_S).returncode == 0
-        assert len(pids_in_test(s)) == 1
+        assert len(s.processes()) == 1
 
 
 # ---- stops that come at a bad time
@@ -240,7 +240,7 @@ def test_a_kill_while_it_stops_ends_the_stop(namespace):
         assert s.ctl("stop", "deaf", "--no-wait").returncode == 0
         assert s.ctl("kill", "deaf", "KILL").returncode == 0
         s.wait_state("deaf", "down")
-        wait_for("no process", lambda: not pids_in_test(s))
+        wait_for("no process", lambda: not s.processes())
 
 
 def test_what_ignores_everything_is_down_in_time_and_so_are_all(namespace):
@@ -299,7 +299,7 @@ def test_without_new_processes_it_waits_and_goes_on(namespace):
             assert s.messages().count("\n") - lines < 24
             assert s.status()["services"]
         s.wait_state("sleeper", "ready")
-        assert len(pids_in_test(s)) == 1
+        assert len(s.processes()) == 1
 
 
 @pytest.mark.skipif(SANITIZED, reason="the sanitizer takes all addresses there are")
@@ -317,7 +317,7 @@ def test_without_new_memory_it_carries_on(namespace):
             time.sleep(0.1)
         resource.prlimit(main, resource.RLIMIT_AS, before)
         s.wait_state("sleeper", "ready")
-        assert len(pids_in_test(s)) == 1
+        assert len(s.processes()) == 1
 
 
 def test_a_full_disk_stops_only_the_keeping_of_output(namespace):
