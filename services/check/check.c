@@ -22,6 +22,7 @@
 
 #include "services/check/http.h"
 #include "src/base/fastcgi.h"
+#include "src/base/socket.h"
 #include "src/config/values.h"
 #include "src/worker/worker.h"
 
@@ -71,30 +72,6 @@ static bool failed(struct check *check, const char *what)
 		     strerror(errno));
 }
 
-static bool send_all(int fd, const void *data, size_t bytes)
-{
-	for (const uint8_t *at = data; bytes > 0;) {
-		ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return true;
-}
-
-static ssize_t receive_some(int fd, void *data, size_t bytes)
-{
-	ssize_t n;
-
-	do
-		n = recv(fd, data, bytes, 0);
-	while (n < 0 && errno == EINTR);
-	return n;
-}
-
 static bool ask_nothing(struct check *check, int fd)
 {
 	(void)fd;
@@ -124,10 +101,10 @@ static bool ask_http(struct check *check, int fd)
 		errno = E2BIG;
 		return failed(check, "ask");
 	}
-	if (!send_all(fd, request, (size_t)length))
+	if (!socket_send_all(fd, request, (size_t)length))
 		return failed(check, "ask");
 	for (size_t used = 0;;) {
-		ssize_t n = receive_some(fd, answer + used, sizeof(answer) - used);
+		ssize_t n = socket_receive(fd, answer + used, sizeof(answer) - used);
 		if (n < 0)
 			return failed(check, "receive");
 		if (n == 0)
@@ -146,24 +123,10 @@ static bool ask_http(struct check *check, int fd)
 	}
 }
 
-/* All of it; false with errno, 0 for an end too soon. */
-static bool receive_all(int fd, void *data, size_t bytes)
+/* What socket_receive_all() has returned. */
+static bool cut_short(struct check *check, int rc)
 {
-	for (uint8_t *at = data; bytes > 0;) {
-		ssize_t n = receive_some(fd, at, bytes);
-		if (n <= 0) {
-			errno = n == 0 ? 0 : errno;
-			return false;
-		}
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return true;
-}
-
-static bool cut_short(struct check *check)
-{
-	if (errno != 0)
+	if (rc < 0)
 		return failed(check, "receive");
 	return found(check, false, "%s %s: hung up before its answer was complete",
 		     check->kind->name, check->shown);
@@ -192,10 +155,11 @@ static bool ask_fastcgi(struct check *check, int fd)
 	fastcgi_put_pair(request, sizeof(request), &used, "FCGI_MAX_CONNS", "");
 	record.content_bytes = (uint16_t)(used - FCGI_HEADER_BYTES);
 	fastcgi_put_header(request, &record);
-	if (!send_all(fd, request, used))
+	if (!socket_send_all(fd, request, used))
 		return failed(check, "ask");
-	if (!receive_all(fd, header, sizeof(header)))
-		return cut_short(check);
+	int rc = socket_receive_all(fd, header, sizeof(header));
+	if (rc <= 0)
+		return cut_short(check, rc);
 	if (!fastcgi_get_header(header, &record)) {
 		printable((const char *)header, sizeof(header), shown, sizeof(shown));
 		return found(check, false, "%s %s: answers no FastCGI: \"%s…\"", check->kind->name,
@@ -205,8 +169,9 @@ static bool ask_fastcgi(struct check *check, int fd)
 	    (record.type != FCGI_GET_VALUES_RESULT && record.type != FCGI_UNKNOWN_TYPE))
 		return found(check, false, "%s %s: answers with a record of type %u, request %u",
 			     check->kind->name, check->shown, record.type, record.request);
-	if (!receive_all(fd, content, (size_t)record.content_bytes + record.padding_bytes))
-		return cut_short(check);
+	rc = socket_receive_all(fd, content, (size_t)record.content_bytes + record.padding_bytes);
+	if (rc <= 0)
+		return cut_short(check, rc);
 	if (record.type == FCGI_GET_VALUES_RESULT && !is_pairs(content, record.content_bytes))
 		return found(check, false, "%s %s: its answer holds no name-value pairs",
 			     check->kind->name, check->shown);

@@ -16,6 +16,7 @@
 
 #include "src/base/fastcgi.h"
 #include "src/base/log.h"
+#include "src/base/socket.h"
 #include "src/control/client.h"
 #include "src/control/commands.h"
 
@@ -65,20 +66,6 @@ static void put_param(struct params *params, const char *name, const char *value
 		params->full = true;
 }
 
-static bool send_all(int fd, const void *data, size_t bytes)
-{
-	for (const uint8_t *at = data; bytes > 0;) {
-		ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return false;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return true;
-}
-
 static bool send_record(int fd, uint8_t type, const void *content, size_t bytes)
 {
 	uint8_t header[FCGI_HEADER_BYTES];
@@ -86,7 +73,7 @@ static bool send_record(int fd, uint8_t type, const void *content, size_t bytes)
 	fastcgi_put_header(header, &(struct fastcgi_record){.type = type,
 							    .request = REQUEST_ID,
 							    .content_bytes = (uint16_t)bytes});
-	return send_all(fd, header, sizeof(header)) && send_all(fd, content, bytes);
+	return socket_send_all(fd, header, sizeof(header)) && socket_send_all(fd, content, bytes);
 }
 
 /* A path "/srv/site/page.php" runs as "/page.php" would: PHP needs no more than the file's own
@@ -136,21 +123,6 @@ static void note_status(struct answer *answer, const uint8_t *bytes, size_t coun
 	}
 }
 
-/* 1: all there, 0: the connection ended first, -1 with errno. */
-static int receive(int fd, void *data, size_t bytes)
-{
-	for (uint8_t *at = data; bytes > 0;) {
-		ssize_t n = recv(fd, at, bytes, 0);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return (int)n;
-		at += n;
-		bytes -= (size_t)n;
-	}
-	return 1;
-}
-
 static int receive_answer(int fd, const char *target)
 {
 	static uint8_t content[FCGI_REST_MAX];
@@ -159,14 +131,14 @@ static int receive_answer(int fd, const char *target)
 	for (;;) {
 		uint8_t header[FCGI_HEADER_BYTES] = {0};
 		struct fastcgi_record record;
-		int rc = receive(fd, header, sizeof(header));
+		int rc = socket_receive_all(fd, header, sizeof(header));
 		if (rc > 0 && !fastcgi_get_header(header, &record)) {
 			log_warnx("%s: expected FastCGI version 1, found %u", target, header[0]);
 			return EXIT_NO;
 		}
 		if (rc > 0)
-			rc = receive(fd, content,
-				     (size_t)record.content_bytes + record.padding_bytes);
+			rc = socket_receive_all(
+				fd, content, (size_t)record.content_bytes + record.padding_bytes);
 		if (rc <= 0) {
 			log_warnx("%s: %s", target,
 				  rc < 0 ? strerror(errno)
