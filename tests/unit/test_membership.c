@@ -1,41 +1,11 @@
 /* Who is there: what all nodes come to believe, over many seeds of a simulated network. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "tests/sim/world.h"
+#include "tests/unit/membership_world.h"
 
 #define SEEDS 40
 #define SIX   6
-
-static struct world *new_world(size_t nodes, uint64_t seed)
-{
-	return world_new(&(struct world_config){.seed = seed, .nodes = nodes, .tags = true});
-}
-
-static void end_world(struct world *w)
-{
-	if (w->failure[0] != '\0')
-		fail_msg("seed %u: %s", (unsigned)w->config.seed, w->failure);
-	world_free(w);
-}
-
-static void run(struct world *w, uint64_t ms)
-{
-	world_run(w, ms * WORLD_MS);
-}
-
-/* Milliseconds until all see it. */
-static uint64_t until(struct world *w, size_t index, uint8_t state, uint64_t limit_ms)
-{
-	uint64_t us = world_until(w, index, state, limit_ms * WORLD_MS);
-	return us == WORLD_FOREVER ? UINT64_MAX : us / WORLD_MS;
-}
 
 static int compare(const void *a, const void *b)
 {

@@ -1,31 +1,8 @@
 /* Single rules of the membership, seen from inside: digests, who is told what. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "src/cluster/step.h"
-#include "tests/sim/world.h"
-
-static struct world *new_world(size_t nodes, uint64_t seed)
-{
-	return world_new(&(struct world_config){.seed = seed, .nodes = nodes, .tags = true});
-}
-
-static void end_world(struct world *w)
-{
-	if (w->failure[0] != '\0')
-		fail_msg("seed %u: %s", (unsigned)w->config.seed, w->failure);
-	world_free(w);
-}
-
-static void run(struct world *w, uint64_t ms)
-{
-	world_run(w, ms * WORLD_MS);
-}
+#include "tests/unit/membership_world.h"
 
 /* Whatever one may know and another not, a digest shows. */
 static void digests_show_every_difference(void **state)
