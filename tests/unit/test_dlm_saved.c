@@ -1,4 +1,4 @@
-/* What one control process leaves for the next, in a directory of this test. */
+/* What one control process leaves for the next, in a directory of this test alone. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,24 @@
 #include "services/dlm/saved.h"
 
 #undef SAVED_DIRECTORY
-#define SAVED_DIRECTORY "/tmp/test-dlm-saved"
+#define SAVED_DIRECTORY "saved"
 #include "services/dlm/saved.c"
+
+static char directory[] = "/tmp/test-dlm-saved-XXXXXX";
+
+static int set_up(void **state)
+{
+	(void)state;
+	return mkdtemp(directory) ? chdir(directory) : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	saved_clear();
+	rmdir(SAVED_DIRECTORY);
+	return rmdir(directory);
+}
 
 static struct wire_message sample(void)
 {
@@ -56,8 +72,6 @@ static void test_broken(void **state)
 	assert_int_equal(saved_write(&m), 0);
 	assert_int_equal(rename(SAVED_DIRECTORY "/DD33", SAVED_DIRECTORY "/DD34"), 0);
 	assert_false(saved_read(&back, "DD34"));
-	saved_clear();
-	rmdir(SAVED_DIRECTORY);
 }
 
 int main(void)
@@ -66,5 +80,5 @@ int main(void)
 		cmocka_unit_test(test_there_and_back),
 		cmocka_unit_test(test_broken),
 	};
-	return cmocka_run_group_tests_name("dlm_saved", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("dlm_saved", tests, set_up, tear_down);
 }
