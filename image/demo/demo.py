@@ -41,6 +41,9 @@ usage: ./build.sh demo [--state DIR] [--port N] [--site DIR] [--images DIR]
   kill NODE             power cut
   stop NODE             orderly power off
   start NODE            power on
+  hang NODE             stop its clock and processor, as a host that is out of memory does
+  resume NODE           let it go on
+  slow NODE RATE        its disk does so many reads and writes a second; 0: as fast as it can
   cut A B | A>B | A     cut a link both ways, one way, or all links of A. The host itself is called host
   delay LINK 50ms       slow down a link          loss LINK 10%   lose frames
   heal [LINK]           all links, or this one, whole again
@@ -163,6 +166,8 @@ class Demo:
         """How far a machine is, in the words of progress.py, and a detail."""
         if not machine.running():
             return "off", ""
+        if machine.process.stopped():
+            return "hung", "demo resume lets it go on"
         status = self.node_status(machine, timeout)
         if status is not None:
             return phase_of(status)
@@ -286,6 +291,8 @@ class Demo:
     def power_off(self, chosen):
         """Orderly, all of `chosen` at once; what is not off by the deadline is cut off. Returns the names of those."""
         asked = [machine for machine in chosen if machine.running()]
+        for machine in asked:
+            machine.process.send(signal.SIGCONT)
         with concurrent.futures.ThreadPoolExecutor(len(asked) or 1) as pool:
             list(pool.map(self.ask_off, asked))
         deadline = time.monotonic() + self.off_seconds
@@ -481,6 +488,35 @@ def verb_start(demo, words):
     return 0
 
 
+def verb_hang(demo, words):
+    machine = demo.running_machine(*need(words, 1, "hang NODE"))
+    if not machine.process.send(signal.SIGSTOP):
+        raise DemoError(f"{machine.name} is off")
+    return 0
+
+
+def verb_resume(demo, words):
+    machine = demo.running_machine(*need(words, 1, "resume NODE"))
+    if not machine.process.send(signal.SIGCONT):
+        raise DemoError(f"{machine.name} is off")
+    return 0
+
+
+def verb_slow(demo, words):
+    name, rate = need(words, 2, "slow NODE RATE")
+    machine = demo.running_machine(name)
+    disks = [serial for serial, (_, read_only) in machine.disks.items() if not read_only]
+    if not disks:
+        raise DemoError(f"{name} has no disk that it writes to")
+    if not rate.isdecimal() or int(rate) > 1000000:
+        raise DemoError(f"slow: found \"{rate}\", expected reads and writes a second, 0 for no limit")
+    limits = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0) | {"iops": int(rate)}
+    for serial in disks:
+        if not machine.qmp("block_set_io_throttle", device=serial, **limits):
+            raise DemoError(f"{name}: QEMU did not take the limit of disk {serial}")
+    return 0
+
+
 def verb_links(verb):
     def run(demo, words):
         demo.ask_switch(" ".join([verb, *words]))
@@ -527,6 +563,7 @@ def verb_console(demo, words):
 VERBS = {
     None: verb_foreground, "up": verb_up, "down": verb_down, "reset": verb_reset, "status": verb_status,
     "ctl": verb_ctl, "read": verb_read, "signal": verb_signal, "kill": verb_kill, "stop": verb_stop, "start": verb_start,
+    "hang": verb_hang, "resume": verb_resume, "slow": verb_slow,
     "console": verb_console, "log": verb_log, "net": verb_net,
     "cut": verb_links("cut"), "heal": verb_links("heal"), "delay": verb_links("delay"), "loss": verb_links("loss"),
 }

@@ -111,13 +111,13 @@ class Machine:
         self.process.forget()
         self._remove_sockets()
 
-    def qmp(self, command, timeout=5):
-        """Sends one command to QEMU itself. False if it does not answer."""
+    def qmp(self, command, timeout=5, **arguments):
+        """Sends one command to QEMU itself. False if it does not answer, or refuses."""
         try:
             with self.state.connect(self.name + ".qmp", timeout) as sock, sock.makefile("rw") as lines:
                 lines.readline()
-                for name in ("qmp_capabilities", command):
-                    lines.write(json.dumps({"execute": name}) + "\n")
+                for request in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+                    lines.write(json.dumps(request) + "\n")
                     lines.flush()
                     while "return" not in (answer := json.loads(lines.readline() or '{"error": "end"}')):
                         if "error" in answer:

@@ -61,14 +61,19 @@ def boot_id():
         return file.read().strip()
 
 
-def start_time(pid):
-    """When the process was started, in the kernel's ticks; None if there is none, or only its remains (a zombie)."""
+def stat_fields(pid):
+    """Of /proc/PID/stat, from the state (field 3) on; None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+            return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def start_time(pid):
+    """When the process was started, in the kernel's ticks; None if there is none, or only its remains (a zombie)."""
+    fields = stat_fields(pid)
+    return None if not fields or fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 class Process:
@@ -97,6 +102,12 @@ class Process:
         if found and start_time(found["pid"]) == found["start"]:
             return found["pid"]
         return None
+
+    def stopped(self):
+        """Whether it runs, but was told to stop (SIGSTOP)."""
+        pid = self.pid()
+        fields = stat_fields(pid) if pid else None
+        return bool(fields) and fields[0] == b"T"
 
     def open(self):
         """A pidfd of the running process, else None. The caller closes it."""

@@ -95,7 +95,10 @@ def serve_qmp(path):
             lines.write('{"QMP": {}}\n')
             lines.flush()
             for line in lines:
-                command = json.loads(line)["execute"]
+                request = json.loads(line)
+                command = request["execute"]
+                if command == "block_set_io_throttle":
+                    pathlib.Path(f"{NAME}.qmp-last").write_text(json.dumps(request["arguments"]), encoding="ascii")
                 lines.write('{"event": "SOMETHING"}\n{"return": {}}\n')
                 lines.flush()
                 if command == "quit" or (command == "system_powerdown" and "deaf" not in illness()):

@@ -262,6 +262,28 @@ def test_kill_start_stop_of_one_machine(demo):
     assert "the demo is off" in demo.run("start", "php1", code=1)[1]
 
 
+def test_a_hung_machine_says_so_and_goes_on(up):
+    up.run("hang", "php1")
+    until(lambda: up.nodes()["php1"] == "hung")
+    up.run("resume", "php1")
+    until(lambda: up.nodes()["php1"] == "ready")
+
+
+def test_a_hung_machine_is_powered_off_in_order(demo):
+    demo.run("up")
+    demo.run("hang", "php1")
+    _, errors = demo.run("down")
+    assert "switched off" not in errors
+
+
+def test_a_slow_disk(up):
+    up.run("slow", "data1", "20")
+    assert json.loads((up.state / "run/data1.qmp-last").read_text()) == {
+        "device": "data", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 20, "iops_rd": 0, "iops_wr": 0}
+    assert "no disk that it writes to" in up.run("slow", "web1", "20", code=1)[1]
+    assert 'found "fast"' in up.run("slow", "data1", "fast", code=1)[1]
+
+
 def test_machine_deaf_to_power_off_is_switched_off_in_the_end(demo):
     demo.run("up")
     demo.ill("php2", "deaf")
