@@ -15,8 +15,11 @@
 /* The file itself: what it makes of a table of processes is to be seen. */
 #include "src/process/sweep.c"
 
-#define MINE   "00000000000000010000000000000001"
-#define OTHERS "00000000000000010000000000000002"
+#define MINE	    "00000000000000010000000000000001"
+#define OTHERS	    "00000000000000010000000000000002"
+#define PATIENCE_MS 60000
+/* Says that it is where it was to be, and stays there. */
+#define SLEEPER "sh -c 'echo; exec sleep 1000'"
 
 static bool nobody(const void *context, pid_t pid)
 {
@@ -29,9 +32,17 @@ static bool that_one(const void *context, pid_t pid)
 	return pid == *(const pid_t *)context;
 }
 
-/* A shell that is the leader of its session, with this environment; returns once it has printed a
- * line. */
-static pid_t start(const char *invocation, const char *script)
+/* It ends with us, should a test end before it has been swept. */
+static void lead_session(int output)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	setsid();
+	dup2(output, STDOUT_FILENO);
+}
+
+/* A shell that is the leader of its session, with this environment; returns once so many lines were
+ * printed, by it and by what it starts. */
+static pid_t start(const char *invocation, const char *script, int lines)
 {
 	char variable[64], *environment[] = {variable, NULL}, byte;
 	int out[2];
@@ -40,37 +51,60 @@ static pid_t start(const char *invocation, const char *script)
 	assert_int_equal(pipe(out), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
-		setsid();
-		dup2(out[1], 1);
+		lead_session(out[1]);
 		close(out[0]);
 		close(out[1]);
 		execle("/bin/sh", "sh", "-c", script, NULL, environment);
 		_exit(127);
 	}
 	close(out[1]);
-	do
+	while (lines > 0) {
 		assert_int_equal(read(out[0], &byte, 1), 1);
-	while (byte != '\n');
+		lines -= byte == '\n';
+	}
 	close(out[0]);
 	return pid;
 }
 
-/* Reaps until the sweep has ended; how many others it has killed is added to *killed. */
-static enum sweep_result sweep_now(const struct sweep_run *run, int *killed)
+/* Returns whether there was one that has ended; its status, unless it is the sweep's, is noted. */
+static bool reap(struct sweep_run *run, pid_t sweep, int options, int *sweep_status, int *killed)
 {
-	pid_t sweep = sweep_start(run);
 	int status;
+	pid_t pid = waitpid(-1, &status, options);
 
-	assert_true(sweep > 0);
-	for (;;) {
-		pid_t pid = waitpid(-1, &status, 0);
-		if (pid == sweep)
-			break;
-		*killed += pid > 0 && WIFSIGNALED(status);
+	if (pid <= 0)
+		return false;
+	if (pid == sweep) {
+		*sweep_status = status;
+		return true;
 	}
-	enum sweep_result result = sweep_result(status);
-	while (waitpid(-1, &status, WNOHANG) > 0)
-		*killed += WIFSIGNALED(status);
+	*killed += WIFSIGNALED(status);
+	run->reaped |= pid == run->leader;
+	run->main = pid == run->main ? 0 : run->main;
+	return true;
+}
+
+/*
+ * As the supervising process does it: again, until nothing is left. One child may not get far in
+ * the time that it has, where others want the processor. How many were killed is added to *killed.
+ */
+static enum sweep_result sweep_now(struct sweep_run *run, int *killed)
+{
+	enum sweep_result result = SWEEP_LEFT;
+	struct timespec start;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	while ((result == SWEEP_LEFT || result == SWEEP_STUCK) &&
+	       elapsed_ms(&start) < PATIENCE_MS) {
+		pid_t sweep = sweep_start(run);
+		int status = -1;
+		assert_true(sweep > 0);
+		while (status == -1)
+			assert_true(reap(run, sweep, 0, &status, killed));
+		result = sweep_result(status);
+		while (reap(run, 0, WNOHANG, &status, killed))
+			;
+	}
 	return result;
 }
 
@@ -83,11 +117,13 @@ static void end(pid_t pid)
 static void test_a_run_ends_as_a_whole_and_alone(void **state)
 {
 	(void)state;
-	pid_t other = start(OTHERS, "echo; exec sleep 1000");
+	pid_t other = start(OTHERS, "echo; exec sleep 1000", 1);
 	pid_t leader =
-		start(MINE, "sleep 1000 & setsid sleep 1000 & (setsid setsid sleep 1000 &) ; "
-			    "setsid sh -c '(setsid sh -c \"sleep 1000; true\" &) ; sleep 1000'& "
-			    "sleep 0.2; echo; exec sleep 1000");
+		start(MINE,
+		      "sleep 1000 & setsid " SLEEPER " & setsid setsid " SLEEPER "; setsid "
+		      "sh -c '(setsid sh -c \"echo; sleep 1000; true\" &) ; echo; sleep 1000' & "
+		      "echo; exec sleep 1000",
+		      5);
 	int killed = 0;
 	struct sweep_run run = {
 		.leader = leader, .main = leader, .invocation = MINE, .is_known = nobody};
@@ -101,7 +137,7 @@ static void test_a_run_ends_as_a_whole_and_alone(void **state)
 static void test_after_its_leader_was_reaped(void **state)
 {
 	(void)state;
-	pid_t leader = start(MINE, "sleep 1000 & (setsid setsid sleep 1000 &) ; sleep 0.2; echo");
+	pid_t leader = start(MINE, "sleep 1000 & setsid setsid " SLEEPER "; echo", 2);
 	assert_int_equal(waitpid(leader, NULL, 0), leader);
 	int killed = 0;
 	struct sweep_run run = {
@@ -117,7 +153,7 @@ static void test_after_its_leader_was_reaped(void **state)
 static void test_the_environment_of_a_command_is_not_looked_at(void **state)
 {
 	(void)state;
-	pid_t command = start(MINE, "echo; exec sleep 1000");
+	pid_t command = start(MINE, "echo; exec sleep 1000", 1);
 	int killed = 0;
 	struct sweep_run run = {.invocation = MINE, .is_known = that_one, .context = &command};
 	assert_int_equal(sweep_now(&run, &killed), SWEEP_CLEAN);
@@ -137,8 +173,7 @@ static void test_one_that_runs_without_an_environment_is_looked_at_again(void **
 	assert_int_equal(pipe(out), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
-		setsid();
-		dup2(out[1], 1);
+		lead_session(out[1]);
 		execle("/bin/sh", "sh", "-c", "echo; while :; do :; done", NULL, none);
 		_exit(127);
 	}
@@ -157,7 +192,7 @@ static void test_one_that_runs_without_an_environment_is_looked_at_again(void **
 static void test_everything_below_us(void **state)
 {
 	(void)state;
-	start("", "(env -i setsid setsid sleep 1000 &) ; sleep 0.2; echo; exec sleep 1000");
+	start("", "env -i setsid setsid " SLEEPER "; echo; exec sleep 1000", 2);
 	int killed = 0;
 	assert_int_equal(sweep_now(&(struct sweep_run){0}, &killed), SWEEP_CLEAN);
 	assert_int_equal(killed, 2);
