@@ -16,6 +16,9 @@
 #include <cmocka.h>
 
 #include "services/dlm/link.h"
+#include "tests/unit/own_network.h"
+
+enum { PATIENCE_MS = 60000 };
 
 static struct wire_message sample(void)
 {
@@ -156,23 +159,23 @@ static void test_greeting_and_views(void **state)
 	(void)state;
 
 	make_pair(&p, false);
-	assert_true(run_until(&p, 0, LINK_CONFIRMED, NULL, 5000));
+	assert_true(run_until(&p, 0, LINK_CONFIRMED, NULL, PATIENCE_MS));
 	if (p.link[1].state != LINK_UP)
-		assert_true(run_until(&p, 1, LINK_CONFIRMED, NULL, 5000));
+		assert_true(run_until(&p, 1, LINK_CONFIRMED, NULL, PATIENCE_MS));
 	assert_int_equal(p.link[0].peer_boot[0], 0x41);
 	assert_int_equal(p.link[1].peer_boot[0], 0x40);
 	view_init(&machine, VIEW_LOW, VIEW_HIGH);
 	view_resume(&machine, &m.view, true);
 	link_show(&p.link[0], m.lockspace, &machine);
-	assert_true(run_until(&p, 1, LINK_VIEW, &got, 5000));
+	assert_true(run_until(&p, 1, LINK_VIEW, &got, PATIENCE_MS));
 	assert_int_equal(got.view.number, m.view.number);
 	assert_string_equal(got.lockspace, m.lockspace);
 	assert_true(got.want && !got.halted);
 
 	/* One end breaks off: both are told, and they meet again. */
 	link_break(&p.link[1], "test");
-	assert_true(run_until(&p, 0, LINK_LOST, NULL, 5000));
-	assert_true(run_until(&p, 0, LINK_CONFIRMED, NULL, 5000));
+	assert_true(run_until(&p, 0, LINK_LOST, NULL, PATIENCE_MS));
+	assert_true(run_until(&p, 0, LINK_CONFIRMED, NULL, PATIENCE_MS));
 	close_pair(&p);
 }
 
@@ -195,5 +198,6 @@ int main(void)
 		cmocka_unit_test(test_greeting_and_views),
 		cmocka_unit_test(test_wrong_key),
 	};
+	own_network();
 	return cmocka_run_group_tests_name("dlm_link", tests, NULL, NULL);
 }
