@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,6 +88,12 @@ static int deep(int n)
 
 static void overflow(void)
 {
+	struct rlimit limit;
+
+	/* Also where there is none. */
+	getrlimit(RLIMIT_STACK, &limit);
+	limit.rlim_cur = 1 << 20;
+	setrlimit(RLIMIT_STACK, &limit);
 	deep(1);
 }
 

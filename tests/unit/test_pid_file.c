@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -129,7 +130,14 @@ static void test_a_file_that_was_written_again_is_another_one(void **state)
 	after = read_file();
 	assert_true(pid_file_same(&before, &after));
 	assert_false(pid_file_same(&none, &none));
-	usleep(20000); /* the clock of files is a coarse one */
+	/* The clock of files is a coarse one, and stands still for longer than its step where the
+	 * processor that drives it has to wait. */
+	struct timespec then, now;
+	clock_gettime(CLOCK_REALTIME_COARSE, &then);
+	do {
+		usleep(5000);
+		clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	} while (now.tv_sec == then.tv_sec && now.tv_nsec == then.tv_nsec);
 	write_file("4711\n", 5);
 	after = read_file();
 	assert_false(pid_file_same(&before, &after));

@@ -122,7 +122,7 @@ static void test_many_processes(void **state)
 	int events = cgroup_events_open(fd);
 	pid_t pid = start(fd, "for i in $(seq 900); do sleep 100 & done; wait");
 	int count = 0;
-	for (int i = 0; i < 200 && count < 900; i++) {
+	for (int i = 0; i < 3000 && count < 900; i++) {
 		usleep(20000); /* forks under way: nothing tells when the last one is made */
 		count = cgroup_signal(fd, 0);
 	}

@@ -415,6 +415,7 @@ static int setup(void **state)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
 	    mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
 		return -1;
+	umask(022);
 	if (!mkdtemp(directory) || chmod(directory, 0755) < 0)
 		return -1;
 	snprintf(run_dir, sizeof(run_dir), "%s/supervisor", directory);
