@@ -488,18 +488,11 @@ def verb_start(demo, words):
     return 0
 
 
-def verb_hang(demo, words):
-    machine = demo.running_machine(*need(words, 1, "hang NODE"))
-    if not machine.process.send(signal.SIGSTOP):
-        raise DemoError(f"{machine.name} is off")
-    return 0
-
-
-def verb_resume(demo, words):
-    machine = demo.running_machine(*need(words, 1, "resume NODE"))
-    if not machine.process.send(signal.SIGCONT):
-        raise DemoError(f"{machine.name} is off")
-    return 0
+def verb_process(verb, number):
+    def run(demo, words):
+        demo.running_machine(*need(words, 1, f"{verb} NODE")).process.send(number)
+        return 0
+    return run
 
 
 def verb_slow(demo, words):
@@ -563,7 +556,7 @@ def verb_console(demo, words):
 VERBS = {
     None: verb_foreground, "up": verb_up, "down": verb_down, "reset": verb_reset, "status": verb_status,
     "ctl": verb_ctl, "read": verb_read, "signal": verb_signal, "kill": verb_kill, "stop": verb_stop, "start": verb_start,
-    "hang": verb_hang, "resume": verb_resume, "slow": verb_slow,
+    "hang": verb_process("hang", signal.SIGSTOP), "resume": verb_process("resume", signal.SIGCONT), "slow": verb_slow,
     "console": verb_console, "log": verb_log, "net": verb_net,
     "cut": verb_links("cut"), "heal": verb_links("heal"), "delay": verb_links("delay"), "loss": verb_links("loss"),
 }
